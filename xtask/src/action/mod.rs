@@ -1,0 +1,1 @@
+//! The built-in actions and the trait that embedders implement for their own.

@@ -1,0 +1,1 @@
+//! What goes into a build context: ignore rules, visible files, staging, tar.

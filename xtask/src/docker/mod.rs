@@ -1,0 +1,1 @@
+//! The one room that knows bollard and tokio: engine, builds, containers, as blocking verbs.

@@ -1,0 +1,1 @@
+//! Containers in which scripts run, and their recycling.

@@ -1,0 +1,3 @@
+//! The thin binary: real world in, exit code out.
+
+fn main() {}

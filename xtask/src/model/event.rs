@@ -1,0 +1,164 @@
+//! Everything a reporter can be told. Knows nothing of how it is shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Diagnostic, Reason};
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Outcome {
+    /// Nothing to do; nothing was started.
+    UpToDate,
+    /// Its actions succeeded.
+    Ran,
+    /// An action failed (exit code 1 to 125), a target is missing, a test failed.
+    Failed,
+    /// Something went wrong while executing: a missing input, a missing program, a signal.
+    Error,
+    /// A task it needs failed; its own record is untouched.
+    Unmet,
+    /// Told to be ignored, or needs a task that is.
+    Ignored,
+    /// Cut short by a signal or by the end of the run.
+    Interrupted,
+    /// Its `if` is false.
+    Skipped,
+}
+
+impl Outcome {
+    /// The stable name used in JSON and on the screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up-to-date",
+            Self::Ran => "ran",
+            Self::Failed => "failed",
+            Self::Error => "error",
+            Self::Unmet => "unmet",
+            Self::Ignored => "ignored",
+            Self::Interrupted => "interrupted",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Whether tasks that need this one may go on.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::UpToDate | Self::Ran | Self::Skipped)
+    }
+}
+
+/// What the rebuilder decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    UpToDate,
+    Run(Vec<Reason>),
+    Error(Box<Diagnostic>),
+    Ignored,
+}
+
+impl Verdict {
+    /// The stable name used in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UpToDate => "up-to-date",
+            Self::Run(_) => "run",
+            Self::Error(_) => "error",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// Where a line of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// How many tasks ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub up_to_date: usize,
+    pub ran: usize,
+    pub failed: usize,
+    pub error: usize,
+    pub unmet: usize,
+    pub ignored: usize,
+    pub interrupted: usize,
+    pub skipped: usize,
+}
+
+impl Counts {
+    pub fn add(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::UpToDate => &mut self.up_to_date,
+            Outcome::Ran => &mut self.ran,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Error => &mut self.error,
+            Outcome::Unmet => &mut self.unmet,
+            Outcome::Ignored => &mut self.ignored,
+            Outcome::Interrupted => &mut self.interrupted,
+            Outcome::Skipped => &mut self.skipped,
+        } += 1;
+    }
+}
+
+/// One thing that happened, in the order in which it happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    RunStarted {
+        run_id: String,
+        /// Tasks in the plan, groups and private ones left out.
+        tasks: usize,
+        workers: usize,
+        /// Sum of the recorded durations of the tasks in the plan that may run, if known.
+        expected: Option<Duration>,
+    },
+    TaskDecided {
+        task: Arc<str>,
+        verdict: Verdict,
+    },
+    TaskStarted {
+        task: Arc<str>,
+        title: Arc<str>,
+        /// From the last success.
+        expected: Option<Duration>,
+    },
+    /// Whole lines (or a last partial one) of a task's output, without the final newline.
+    TaskOutput {
+        task: Arc<str>,
+        stream: Stream,
+        line: Vec<u8>,
+    },
+    /// Progress of a long action: a build step, bytes of a transfer.
+    TaskProgress {
+        task: Arc<str>,
+        done: u64,
+        total: u64,
+        /// e.g. `[2/5] RUN apt-get install`, or `12.1 MB/s`.
+        text: String,
+    },
+    TaskFinished {
+        task: Arc<str>,
+        outcome: Outcome,
+        duration: Duration,
+        /// Why it failed, or which task it needed failed.
+        problem: Option<Box<Diagnostic>>,
+        /// The last lines of its output, if it failed.
+        tail: Vec<String>,
+        /// Relative to the root.
+        log: Option<String>,
+        /// Members and groups without actions, and names that start with `_`.
+        hidden: bool,
+        verbosity: u8,
+    },
+    /// A remark that belongs to no task.
+    Notice(Box<Diagnostic>),
+    RunFinished {
+        exit: u8,
+        counts: Counts,
+        duration: Duration,
+        /// Sum of the recorded durations of the tasks that were up to date.
+        saved: Duration,
+    },
+}

@@ -1,0 +1,27 @@
+//! The nouns of the program: plain data without any effect.
+//!
+//! Knows nothing of files, YAML, Docker, threads or the screen. Every other room speaks in these types,
+//! so a change here is a change for all.
+
+pub mod context;
+pub mod diagnostic;
+pub mod digest;
+pub mod event;
+pub mod image;
+pub mod path;
+pub mod reason;
+pub mod secret;
+pub mod stop;
+pub mod task;
+pub mod words;
+
+pub use context::{Context, ContextEntry, ContextKind};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use digest::Digest;
+pub use event::{Counts, Event, Outcome, Stream, Verdict};
+pub use image::ImageRef;
+pub use path::RepoPath;
+pub use reason::Reason;
+pub use secret::Secret;
+pub use stop::StopToken;
+pub use task::Task;

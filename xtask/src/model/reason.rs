@@ -1,0 +1,178 @@
+//! Why a task must run: facts first, words from one table. Knows nothing of how they were found.
+
+use std::fmt;
+
+/// One reason, with old and new where there are two. The `kind` of its JSON form is part of the interface.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Reason {
+    /// No record of a success.
+    NeverRan,
+    /// Neither file_dep nor a decisive uptodate item: such a task always runs.
+    NoDependencies,
+    /// An uptodate item says no; `item` is its text.
+    UptodateFalse {
+        item: String,
+    },
+    TargetMissing {
+        path: String,
+    },
+    TargetChanged {
+        path: String,
+    },
+    FileDepChanged {
+        path: String,
+        old: String,
+        new: String,
+    },
+    FileDepAdded {
+        path: String,
+    },
+    FileDepRemoved {
+        path: String,
+    },
+    /// A field of the definition differs, e.g. `actions[0]`.
+    DefinitionChanged {
+        field: String,
+        old: String,
+        new: String,
+    },
+    /// The result of another task differs.
+    ResultChanged {
+        task: String,
+        old: String,
+        new: String,
+    },
+    ParamChanged {
+        param: String,
+        old: String,
+        new: String,
+    },
+    EnvChanged {
+        variable: String,
+        old: String,
+        new: String,
+    },
+    /// Asked for by `--always`.
+    Always,
+    /// The record was removed by `forget`.
+    Forgotten,
+    /// The last attempt was cut short.
+    Interrupted,
+    /// The last attempt failed.
+    LastFailed,
+    InputChangedDuringRun {
+        path: String,
+    },
+    /// The engine holds no image with this content key.
+    ImageMissing {
+        image: String,
+        key: String,
+    },
+    /// The registry's tag does not have the wanted digest.
+    RemoteDiffers {
+        reference: String,
+        old: String,
+        new: String,
+    },
+    /// The parent image has another content key than the one built on.
+    ParentChanged {
+        image: String,
+        parent: String,
+        old: String,
+        new: String,
+    },
+    FullRebuild {
+        why: String,
+    },
+    /// An outside base moved: `old → new` digest.
+    BaseMoved {
+        base: String,
+        old: String,
+        new: String,
+    },
+    /// The content key of an image differs because of its own files or Dockerfile.
+    ContextChanged {
+        image: String,
+        path: String,
+        old: String,
+        new: String,
+    },
+}
+
+impl Reason {
+    /// The stable name used in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NeverRan => "never_ran",
+            Self::NoDependencies => "no_dependencies",
+            Self::UptodateFalse { .. } => "uptodate_false",
+            Self::TargetMissing { .. } => "target_missing",
+            Self::TargetChanged { .. } => "target_changed",
+            Self::FileDepChanged { .. } | Self::ContextChanged { .. } => "file_dep_changed",
+            Self::FileDepAdded { .. } => "file_dep_added",
+            Self::FileDepRemoved { .. } => "file_dep_removed",
+            Self::DefinitionChanged { .. } => "definition_changed",
+            Self::ResultChanged { .. } => "result_changed",
+            Self::ParamChanged { .. } => "param_changed",
+            Self::EnvChanged { .. } => "env_changed",
+            Self::Always => "always",
+            Self::Forgotten => "forgotten",
+            Self::Interrupted => "interrupted",
+            Self::LastFailed => "last_failed",
+            Self::InputChangedDuringRun { .. } => "input_changed_during_run",
+            Self::ImageMissing { .. } => "image_missing",
+            Self::RemoteDiffers { .. } => "remote_differs",
+            Self::ParentChanged { .. } | Self::BaseMoved { .. } => "parent_changed",
+            Self::FullRebuild { .. } => "full_rebuild",
+        }
+    }
+
+    /// The JSON object: `kind` and the facts.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut object = serde_json::Map::new();
+        object.insert("kind".into(), self.kind().into());
+        // The derived form is `"Name"` or `{"Name": {facts}}`.
+        if let Ok(serde_json::Value::Object(outer)) = serde_json::to_value(self)
+            && let Some((_, serde_json::Value::Object(facts))) = outer.into_iter().next()
+        {
+            object.extend(facts);
+        }
+        serde_json::Value::Object(object)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverRan => f.write_str("never ran"),
+            Self::NoDependencies => f.write_str("has neither file_dep nor uptodate, so it always runs"),
+            Self::UptodateFalse { item } => write!(f, "uptodate item `{item}` is false"),
+            Self::TargetMissing { path } => write!(f, "target `{path}` is missing"),
+            Self::TargetChanged { path } => write!(f, "target `{path}` was changed by somebody else"),
+            Self::FileDepChanged { path, .. } => write!(f, "file_dep `{path}` changed"),
+            Self::FileDepAdded { path } => write!(f, "file_dep `{path}` was added"),
+            Self::FileDepRemoved { path } => write!(f, "file_dep `{path}` was removed"),
+            Self::DefinitionChanged { field, old, new } => {
+                write!(f, "definition changed: {field}")?;
+                if !old.is_empty() || !new.is_empty() {
+                    write!(f, ": {old} → {new}")?;
+                }
+                Ok(())
+            }
+            Self::ResultChanged { task, old, new } => write!(f, "result of `{task}` changed: {old} → {new}"),
+            Self::ParamChanged { param, old, new } => write!(f, "param `{param}` changed: {old} → {new}"),
+            Self::EnvChanged { variable, old, new } => write!(f, "env `{variable}` changed: {old} → {new}"),
+            Self::Always => f.write_str("asked for by --always"),
+            Self::Forgotten => f.write_str("its record was forgotten"),
+            Self::Interrupted => f.write_str("its last run was interrupted"),
+            Self::LastFailed => f.write_str("its last run failed"),
+            Self::InputChangedDuringRun { path } => write!(f, "file_dep `{path}` changed while it last ran"),
+            Self::ImageMissing { image, key } => write!(f, "image `{image}` with key {key} is not there"),
+            Self::RemoteDiffers { reference, old, new } => write!(f, "`{reference}` is {old}, wanted {new}"),
+            Self::ParentChanged { parent, old, new, .. } => write!(f, "parent `{parent}` changed: {old} → {new}"),
+            Self::FullRebuild { why } => write!(f, "full rebuild: {why}"),
+            Self::BaseMoved { base, old, new } => write!(f, "base `{base}` moved: {old} → {new}"),
+            Self::ContextChanged { path, .. } => write!(f, "`{path}` in its build context changed"),
+        }
+    }
+}

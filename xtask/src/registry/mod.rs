@@ -1,0 +1,1 @@
+//! Manifests and tags of a registry over HTTP, without a daemon.

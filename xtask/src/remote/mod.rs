@@ -1,0 +1,1 @@
+//! Hosts: ssh, rsync, Docker contexts.

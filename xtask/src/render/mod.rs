@@ -1,0 +1,1 @@
+//! Dockerfile templates and macros, and the Dockerfile parser.

@@ -1,0 +1,1 @@
+//! Events in, text out: the only room that prints.

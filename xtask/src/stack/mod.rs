@@ -1,0 +1,1 @@
+//! The stack of images: spec.yml, plans, tags, content keys, what changed, manifests.

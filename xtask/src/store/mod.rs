@@ -1,0 +1,1 @@
+//! What lies on disk: file digests with their stat cache, the state database, logs.

@@ -1,0 +1,1 @@
+//! File events to batches of changed paths.
