@@ -148,12 +148,30 @@ pub enum Event {
         tail: Vec<String>,
         /// Relative to the root.
         log: Option<String>,
+        /// For `Unmet` and `Ignored`: the tasks at the root of it, so that a summary can say what each failure cost.
+        because: Vec<Arc<str>>,
+        /// A fact about the result that is worth a word, e.g. `same image as before`.
+        remark: Option<String>,
         /// Members and groups without actions, and names that start with `_`.
         hidden: bool,
         verbosity: u8,
     },
     /// A remark that belongs to no task.
     Notice(Box<Diagnostic>),
+    /// Watch saw changes and is about to run what they concern.
+    WatchChanged {
+        /// The first few, relative to the root.
+        paths: Vec<String>,
+        /// How many there are in all.
+        total: usize,
+        /// Events were lost or a directory is new: everything was looked at again.
+        rescan: bool,
+    },
+    /// Watch has nothing to do.
+    WatchIdle {
+        /// Whether keys are read, so that a reporter may name them.
+        keys: bool,
+    },
     RunFinished {
         exit: u8,
         counts: Counts,
