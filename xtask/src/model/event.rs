@@ -117,19 +117,21 @@ pub enum Event {
     TaskDecided {
         task: Arc<str>,
         verdict: Verdict,
+        /// As in `TaskFinished`: such a task gets no line of its own.
+        hidden: bool,
     },
     TaskStarted {
         task: Arc<str>,
         title: Arc<str>,
         /// From the last success.
         expected: Option<Duration>,
+        /// 0 shows none of its output unless it fails, 1 its stderr, 2 both.
+        verbosity: u8,
+        /// It owns the terminal until it finishes.
+        interactive: bool,
     },
     /// Whole lines (or a last partial one) of a task's output, without the final newline.
-    TaskOutput {
-        task: Arc<str>,
-        stream: Stream,
-        line: Vec<u8>,
-    },
+    TaskOutput { task: Arc<str>, stream: Stream, line: Vec<u8> },
     /// Progress of a long action: a build step, bytes of a transfer.
     TaskProgress {
         task: Arc<str>,
