@@ -1,1 +1,143 @@
-//! Edges between tasks, their checks, and the selection of a plan. Knows nothing of files' content or of running.
+//! Tasks and the edges between them: what exists, who needs whom, and which part of it was asked for.
+//!
+//! Knows nothing of the content of files and nothing of running. In text, `a -> b` reads "a needs b".
+
+mod build;
+mod check;
+mod links;
+mod select;
+mod wildcard;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub use build::build;
+pub use links::{Links, Need};
+pub use select::{Selection, closure, select};
+pub use wildcard::{is_wildcard, matches};
+
+use crate::model::{Place, RepoPath, Task};
+
+/// Index of a task in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u32);
+
+impl TaskId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All tasks with their edges.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    names: HashMap<Arc<str>, TaskId>,
+    targets: BTreeMap<RepoPath, TaskId>,
+}
+
+/// One task in the graph.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub task: Arc<Task>,
+    /// Must be final before this task is decided, in the order of their declaration.
+    pub needs: Vec<Edge>,
+    /// Run before this task, but only if it must run.
+    pub setup: Vec<Edge>,
+    /// What its built-in actions add.
+    pub links: Links,
+}
+
+/// One edge, with why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    pub to: TaskId,
+    pub why: Why,
+    pub place: Place,
+}
+
+/// Why one task needs another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    TaskDep,
+    /// Another result makes the task run.
+    ResultDep,
+    /// A group needs its members.
+    Member,
+    /// This file_dep is a target of the other.
+    Target(RepoPath),
+    CalcDep,
+    /// A value of the other is used.
+    GetArg,
+    Setup,
+    /// A built-in action takes this from the other, e.g. `image:base`.
+    Resource(Arc<str>),
+    /// Members come out of the other's output.
+    ExpandAfter,
+}
+
+impl Why {
+    /// Whether another result of the needed task makes this one run.
+    pub fn dirties(&self) -> bool {
+        matches!(self, Self::ResultDep | Self::GetArg)
+    }
+
+    /// Whether the needed task hands something over, so that this task's verdict can only be guessed before it is done.
+    pub fn hands_over(&self) -> bool {
+        !matches!(self, Self::TaskDep | Self::Setup)
+    }
+}
+
+impl Graph {
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = TaskId> + use<> {
+        (0..self.nodes.len() as u32).map(TaskId)
+    }
+
+    pub fn node(&self, id: TaskId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    pub fn task(&self, id: TaskId) -> &Task {
+        &self.nodes[id.index()].task
+    }
+
+    pub fn name(&self, id: TaskId) -> &Arc<str> {
+        &self.nodes[id.index()].task.name
+    }
+
+    pub fn find(&self, name: &str) -> Option<TaskId> {
+        self.names.get(name).copied()
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.nodes.iter().map(|node| &*node.task.name).collect()
+    }
+
+    /// The task that makes this path, or the directory it lies in.
+    pub fn maker(&self, path: &RepoPath) -> Option<TaskId> {
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            if let Some(id) = self.targets.get(&path) {
+                return Some(*id);
+            }
+            at = path.parent();
+        }
+        None
+    }
+
+    /// Every target with its task, sorted by path.
+    pub fn targets(&self) -> &BTreeMap<RepoPath, TaskId> {
+        &self.targets
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
