@@ -4,6 +4,8 @@
 
 pub mod model;
 
+pub mod queue;
+
 pub mod taskfile;
 
 pub mod graph;

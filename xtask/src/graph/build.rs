@@ -100,8 +100,8 @@ impl Builder {
         if let Some(after) = &task.expand_after {
             self.names(&task, "expand_after", std::slice::from_ref(after), Why::ExpandAfter, &mut needs);
         }
-        self.from_targets(id, &task, &mut needs);
-        self.from_resources(id, &mut needs);
+        self.target_edges(id, &task, &mut needs);
+        self.resource_edges(id, &mut needs);
         let mut setup = Vec::new();
         self.names(&task, "setup", &task.setup, Why::Setup, &mut setup);
         let node = &mut self.graph.nodes[id.index()];
@@ -131,7 +131,7 @@ impl Builder {
     }
 
     /// A file_dep that is a target of another task is an edge by itself.
-    fn from_targets(&self, id: TaskId, task: &Task, needs: &mut Vec<Edge>) {
+    fn target_edges(&self, id: TaskId, task: &Task, needs: &mut Vec<Edge>) {
         let mut add = |path: &RepoPath, to: TaskId, place: &Place| {
             if to != id || !task.in_out {
                 needs.push(Edge { to, why: Why::Target(path.clone()), place: place.clone() });
@@ -173,7 +173,7 @@ impl Builder {
             .map(|(path, id)| (path, *id))
     }
 
-    fn from_resources(&self, id: TaskId, needs: &mut Vec<Edge>) {
+    fn resource_edges(&self, id: TaskId, needs: &mut Vec<Edge>) {
         let node = self.graph.node(id);
         for need in &node.links.needs {
             for to in self.resources.get(&need.resource).into_iter().flatten().filter(|to| **to != id) {

@@ -60,7 +60,10 @@ fn find(graph: &Graph, word: &str, cwd: &RepoPath, allow_empty: bool) -> Result<
     }
     let names = graph.names();
     Err(Diagnostic::error(format!("`{word}` is neither a task nor a target"))
-        .maybe_help(words::closest(word, names.iter().copied()).map(|name| format!("a task with a similar name exists: `{name}`")))
+        .maybe_help(
+            words::closest(word, names.iter().copied())
+                .map(|name| format!("a task with a similar name exists: `{name}`")),
+        )
         .help("see all tasks: cargo xtask list"))
 }
 
@@ -112,7 +115,9 @@ fn with_members(graph: &Graph, tasks: &[TaskId]) -> HashSet<TaskId> {
         let task = graph.task(id);
         // The task_dep of a hand-written group are its members.
         let is_group = task.is_group();
-        for edge in graph.node(id).needs.iter().filter(|e| matches!(e.why, Why::Member) || (is_group && e.why == Why::TaskDep)) {
+        for edge in
+            graph.node(id).needs.iter().filter(|e| matches!(e.why, Why::Member) || (is_group && e.why == Why::TaskDep))
+        {
             if all.insert(edge.to) {
                 open.push(edge.to);
             }

@@ -21,9 +21,15 @@ pub enum PartKey {
     /// An uptodate item that compares a value, by its text.
     Check(Arc<str>),
     /// A file in the build context of an image.
-    Context { image: Arc<str>, path: Arc<str> },
+    Context {
+        image: Arc<str>,
+        path: Arc<str>,
+    },
     /// The content key of the parent of an image.
-    Parent { image: Arc<str>, parent: Arc<str> },
+    Parent {
+        image: Arc<str>,
+        parent: Arc<str>,
+    },
     /// The digest of an outside base.
     Base(Arc<str>),
 }

@@ -9,7 +9,8 @@ use crate::model::{Digest, Reason, RepoPath, Verdict};
 /// The record of the last success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
-    pub fingerprint: Fingerprint,
+    /// Of the whole fingerprint; its parts are kept apart, since they are read only to name a difference.
+    pub fingerprint: Digest,
     pub targets: Vec<TraceTarget>,
     /// An input changed while the actions ran: the next run executes (fix 5).
     pub changed_during_run: Vec<RepoPath>,
@@ -55,10 +56,16 @@ pub struct Observation {
     pub run_mode: RunMode,
 }
 
-/// Decides. `trace` is the record of the last success, `attempt` what happened after it.
+/// Decides. `trace` is the record of the last success, `parts` reads its fingerprint's parts (asked only if the
+/// digests differ), `attempt` is what happened after it.
 ///
 /// Inputs that are missing have been reported before: they are errors, not reasons.
-pub fn decide(seen: &Observation, trace: Option<&Trace>, attempt: Option<LastAttempt>) -> Verdict {
+pub fn decide(
+    seen: &Observation,
+    trace: Option<&Trace>,
+    parts: &mut dyn FnMut() -> Fingerprint,
+    attempt: Option<LastAttempt>,
+) -> Verdict {
     let mut reasons = seen.forced.clone();
     reasons.extend(seen.false_checks.iter().map(|item| Reason::UptodateFalse { item: item.clone() }));
     if !seen.has_file_dep && !seen.has_check && !seen.satisfied {
@@ -75,7 +82,7 @@ pub fn decide(seen: &Observation, trace: Option<&Trace>, attempt: Option<LastAtt
         _ => {}
     }
     if let Some(trace) = trace {
-        reasons.extend(against(seen, trace));
+        reasons.extend(against(seen, trace, parts));
     }
     if reasons.is_empty() { Verdict::UpToDate } else { Verdict::Run(reasons) }
 }
@@ -90,13 +97,12 @@ fn without_dependencies(seen: &Observation, trace: Option<&Trace>) -> Option<Rea
     }
 }
 
-fn against(seen: &Observation, trace: &Trace) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = trace
-        .changed_during_run
-        .iter()
-        .map(|path| Reason::InputChangedDuringRun { path: path.lossy() })
-        .collect();
-    reasons.extend(seen.fingerprint.differences(&trace.fingerprint));
+fn against(seen: &Observation, trace: &Trace, parts: &mut dyn FnMut() -> Fingerprint) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> =
+        trace.changed_during_run.iter().map(|path| Reason::InputChangedDuringRun { path: path.lossy() }).collect();
+    if seen.fingerprint.digest() != trace.fingerprint {
+        reasons.extend(seen.fingerprint.differences(&parts()));
+    }
     for now in &seen.targets {
         let before = trace.targets.iter().find(|target| target.path == now.path);
         let differs = before.is_some_and(|before| before.digest.is_some() && before.digest != now.digest);
@@ -109,8 +115,8 @@ fn against(seen: &Observation, trace: &Trace) -> Vec<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Part, PartKey};
     use super::super::fingerprint::PartValue;
+    use super::super::{Part, PartKey};
     use super::*;
 
     fn fingerprint(content: &str) -> Fingerprint {
@@ -125,7 +131,11 @@ mod tests {
     }
 
     fn trace(content: &str) -> Trace {
-        Trace { fingerprint: fingerprint(content), targets: Vec::new(), changed_during_run: Vec::new() }
+        Trace { fingerprint: fingerprint(content).digest(), targets: Vec::new(), changed_during_run: Vec::new() }
+    }
+
+    fn decide(seen: &Observation, trace: Option<&Trace>, attempt: Option<LastAttempt>) -> Verdict {
+        super::decide(seen, trace, &mut || fingerprint("1"), attempt)
     }
 
     fn kinds(verdict: &Verdict) -> Vec<&'static str> {

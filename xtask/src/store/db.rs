@@ -1,0 +1,495 @@
+//! The state database: one record per task, and the history of runs. The one room that knows SQLite.
+//!
+//! Knows nothing of what a verdict is. WAL with `synchronous=NORMAL`: a killed process loses nothing; a power cut may
+//! lose the last commits, which is harmless since a record that reappears is for other inputs, or its targets differ.
+//! Every row carries a checksum of its own, because SQLite's pages have none.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Diagnostic, Digest, Outcome};
+use crate::rebuild::{Fingerprint, LastAttempt, Trace};
+
+/// Of the layout below. A newer one is refused, an older one is discarded with a notice.
+const FORMAT: i64 = 1;
+/// "xtsk"
+const APPLICATION: i64 = 0x7874_736b;
+
+/// What is remembered of one task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Of the last success.
+    pub success: Option<Success>,
+    /// What happened after it.
+    pub attempt: Option<LastAttempt>,
+    pub ignored: bool,
+}
+
+/// The last success, without the parts of its fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Success {
+    pub trace: Trace,
+    /// Of its last action; what `result_dep` compares.
+    pub result: Digest,
+    /// A JSON object.
+    pub values: String,
+    /// Seconds since 1970.
+    pub finished: i64,
+    pub seconds: f64,
+}
+
+/// One run of the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRow {
+    pub id: i64,
+    pub started: i64,
+    pub seconds: f64,
+    pub exit: u8,
+    pub command: String,
+}
+
+/// One task of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunTaskRow {
+    pub task: String,
+    pub outcome: Outcome,
+    pub seconds: f64,
+    /// JSON list of reasons.
+    pub reasons: String,
+    /// Of its fingerprint: the same key that failed and passed is a flaky task.
+    pub key: String,
+}
+
+/// The database, or nothing where it may only be read and does not exist.
+pub struct StateDb {
+    connection: Option<Connection>,
+    in_transaction: bool,
+}
+
+impl StateDb {
+    /// Opens for writing; makes it if absent. A damaged file is put aside with a warning.
+    pub fn open(root: &Path) -> Result<(Self, Vec<Diagnostic>), Diagnostic> {
+        let dir = root.join(super::STATE_DIR);
+        let file = dir.join("state.db");
+        std::fs::create_dir_all(&dir).map_err(|error| cannot_open(&error))?;
+        let mut warnings = Vec::new();
+        let connection = match connect(&file) {
+            Ok(connection) => connection,
+            Err(Problem::Newer(found)) => return Err(newer(found)),
+            Err(Problem::Other(error)) if !is_damage(&error) => return Err(cannot_open(&error)),
+            Err(problem) => {
+                warnings.push(quarantine(&file, &problem).map_err(|error| cannot_open(&error))?);
+                connect(&file).map_err(|problem| cannot_open(&problem))?
+            }
+        };
+        Ok((Self { connection: Some(connection), in_transaction: false }, warnings))
+    }
+
+    /// Opens without ever writing: for dry runs, explain, list. Absent or unusable counts as empty.
+    pub fn open_read_only(root: &Path) -> Result<Self, Diagnostic> {
+        let file = root.join(super::STATE_DIR).join("state.db");
+        let empty = Self { connection: None, in_transaction: false };
+        if !file.exists() {
+            return Ok(empty);
+        }
+        // Without a leftover journal the file is whole by itself, and `immutable` keeps SQLite from making one.
+        let has_wal = file.with_extension("db-wal").metadata().is_ok_and(|meta| meta.len() > 0);
+        let suffix = if has_wal { "" } else { "?immutable=1" };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let uri = format!("file:{}{suffix}", percent(&file));
+        let Ok(connection) = Connection::open_with_flags(uri, flags) else { return Ok(empty) };
+        match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)) {
+            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false }),
+            Ok(found) if found > FORMAT => Err(newer(found)),
+            _ => Ok(empty),
+        }
+    }
+
+    /// All records, by the name of the task. A row whose checksum is wrong counts as never run.
+    pub fn records(&self) -> Result<HashMap<String, Record>, Diagnostic> {
+        let Some(connection) = &self.connection else { return Ok(HashMap::new()) };
+        let read = || -> rusqlite::Result<HashMap<String, Record>> {
+            let mut statement = connection.prepare("SELECT name, head, checksum, attempt, ignored FROM task")?;
+            let rows = statement.query_map([], |row| {
+                let name: String = row.get(0)?;
+                let head: Option<Vec<u8>> = row.get(1)?;
+                let checksum: i64 = row.get(2)?;
+                let success = head
+                    .filter(|head| checksum_of(&name, head) == checksum)
+                    .and_then(|head| postcard::from_bytes(&head).ok());
+                let record = Record { success, attempt: attempt_of(row.get(3)?), ignored: row.get(4)? };
+                Ok((name, record))
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| failed("read", &error))
+    }
+
+    /// The parts of the fingerprint of a task's last success; empty if they are lost.
+    pub fn parts(&self, task: &str) -> Fingerprint {
+        let Some(connection) = &self.connection else { return Fingerprint::default() };
+        let bytes: Option<Vec<u8>> = connection
+            .query_row("SELECT parts FROM task WHERE name = ?1", [task], |row| row.get(0))
+            .optional()
+            .ok()
+            .flatten()
+            .flatten();
+        bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Says that these tasks are about to run: from now on their records of success do not count.
+    pub fn withdraw(&mut self, task: &str) -> Result<(), Diagnostic> {
+        self.execute(
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 1, 0)
+             ON CONFLICT (name) DO UPDATE SET attempt = 1",
+            params![task],
+        )
+    }
+
+    /// Records a success, with the parts of its fingerprint.
+    pub fn succeed(&mut self, task: &str, success: &Success, parts: &Fingerprint) -> Result<(), Diagnostic> {
+        // Plain data always encodes.
+        let head = postcard::to_stdvec(success).unwrap_or_default();
+        let parts = postcard::to_stdvec(parts).unwrap_or_default();
+        let checksum = checksum_of(task, &head);
+        self.execute(
+            "INSERT INTO task (name, head, checksum, parts, attempt, ignored) VALUES (?1, ?2, ?3, ?4, 0, 0)
+             ON CONFLICT (name) DO UPDATE SET head = ?2, checksum = ?3, parts = ?4, attempt = 0",
+            params![task, head, checksum, parts],
+        )
+    }
+
+    /// Records how an attempt ended that was no success. The last success stays, for reasons and values.
+    pub fn fail(&mut self, task: &str, attempt: LastAttempt) -> Result<(), Diagnostic> {
+        self.execute(
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, ?2, 0)
+             ON CONFLICT (name) DO UPDATE SET attempt = ?2",
+            params![task, attempt_code(attempt)],
+        )
+    }
+
+    /// Takes back a withdrawal, where nothing was started after all.
+    pub fn restore(&mut self, task: &str, attempt: Option<LastAttempt>) -> Result<(), Diagnostic> {
+        let code = attempt.map_or(0, attempt_code);
+        self.execute("UPDATE task SET attempt = ?2 WHERE name = ?1", params![task, code])
+    }
+
+    /// Removes the record; the mark `forgotten` stays, so that the next run can say why it runs.
+    pub fn forget(&mut self, task: &str) -> Result<(), Diagnostic> {
+        self.execute(
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 4, 0)
+             ON CONFLICT (name) DO UPDATE SET head = NULL, checksum = 0, parts = NULL, attempt = 4, ignored = 0",
+            params![task],
+        )
+    }
+
+    /// Removes every record.
+    pub fn forget_all(&mut self) -> Result<(), Diagnostic> {
+        self.execute("DELETE FROM task", params![])
+    }
+
+    pub fn set_ignored(&mut self, task: &str, ignored: bool) -> Result<(), Diagnostic> {
+        self.execute(
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 0, ?2)
+             ON CONFLICT (name) DO UPDATE SET ignored = ?2",
+            params![task, ignored],
+        )
+    }
+
+    /// Adds a run to the history, with its tasks; keeps the last 200.
+    pub fn add_run(&mut self, run: &RunRow, tasks: &[RunTaskRow]) -> Result<(), Diagnostic> {
+        self.execute(
+            "INSERT INTO run (started, seconds, exit, command) VALUES (?1, ?2, ?3, ?4)",
+            params![run.started, run.seconds, run.exit, run.command],
+        )?;
+        let id = self.connection.as_ref().map_or(0, Connection::last_insert_rowid);
+        for task in tasks {
+            let outcome = serde_json::to_string(&task.outcome).unwrap_or_default();
+            self.execute(
+                "INSERT INTO run_task (run, task, outcome, seconds, reasons, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![id, task.task, outcome, task.seconds, task.reasons, task.key],
+            )?;
+        }
+        self.execute("DELETE FROM run WHERE id <= ?1 - 200", params![id])?;
+        self.execute("DELETE FROM run_task WHERE run <= ?1 - 200", params![id])
+    }
+
+    /// The last runs, newest first.
+    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Diagnostic> {
+        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
+        let read = || -> rusqlite::Result<Vec<RunRow>> {
+            let mut statement =
+                connection.prepare("SELECT id, started, seconds, exit, command FROM run ORDER BY id DESC LIMIT ?1")?;
+            let rows = statement.query_map([limit as i64], |row| {
+                Ok(RunRow {
+                    id: row.get(0)?,
+                    started: row.get(1)?,
+                    seconds: row.get(2)?,
+                    exit: row.get(3)?,
+                    command: row.get(4)?,
+                })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| failed("read", &error))
+    }
+
+    /// The tasks of one run, in the order in which they ended.
+    pub fn run_tasks(&self, run: i64) -> Result<Vec<RunTaskRow>, Diagnostic> {
+        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
+        let read = || -> rusqlite::Result<Vec<RunTaskRow>> {
+            let mut statement = connection
+                .prepare("SELECT task, outcome, seconds, reasons, key FROM run_task WHERE run = ?1 ORDER BY rowid")?;
+            let rows = statement.query_map([run], |row| {
+                let outcome: String = row.get(1)?;
+                Ok(RunTaskRow {
+                    task: row.get(0)?,
+                    outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Error),
+                    seconds: row.get(2)?,
+                    reasons: row.get(3)?,
+                    key: row.get(4)?,
+                })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| failed("read", &error))
+    }
+
+    /// Makes everything written since the last call durable, in one commit.
+    pub fn commit(&mut self) -> Result<(), Diagnostic> {
+        if std::mem::take(&mut self.in_transaction)
+            && let Some(connection) = &self.connection
+        {
+            connection.execute_batch("COMMIT").map_err(|error| failed("write", &error))?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<(), Diagnostic> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let run = || -> rusqlite::Result<()> {
+            if !self.in_transaction {
+                // A deferred transaction that turns into a writer does not wait for the lock.
+                connection.execute_batch("BEGIN IMMEDIATE")?;
+            }
+            connection.prepare_cached(sql)?.execute(params)?;
+            Ok(())
+        };
+        run().map_err(|error| failed("write", &error))?;
+        self.in_transaction = true;
+        Ok(())
+    }
+}
+
+impl Drop for StateDb {
+    fn drop(&mut self) {
+        // Errors were reported by every earlier commit; at the end there is nobody left to tell.
+        let _ = self.commit();
+    }
+}
+
+enum Problem {
+    Newer(i64),
+    Other(rusqlite::Error),
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Newer(found) => write!(f, "format {found}"),
+            Self::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn connect(file: &Path) -> Result<Connection, Problem> {
+    let connection = Connection::open_with_flags(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > FORMAT {
+        return Err(Problem::Newer(found));
+    }
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA application_id = {APPLICATION};"
+    ))?;
+    if found < FORMAT {
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
+    }
+    // A cheap look at every page of the tables: damage shows here, not in the middle of a run.
+    let tasks: i64 = connection.query_row("SELECT count(*) FROM task", [], |row| row.get(0))?;
+    let runs: i64 = connection.query_row("SELECT count(*) FROM run", [], |row| row.get(0))?;
+    debug_assert!(tasks >= 0 && runs >= 0);
+    Ok(connection)
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE task (
+        name TEXT PRIMARY KEY, head BLOB, checksum INTEGER NOT NULL, parts BLOB,
+        attempt INTEGER NOT NULL, ignored INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, started INTEGER NOT NULL, seconds REAL NOT NULL, exit INTEGER NOT NULL,
+        command TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE run_task (
+        run INTEGER NOT NULL, task TEXT NOT NULL, outcome TEXT NOT NULL, seconds REAL NOT NULL, reasons TEXT NOT NULL,
+        key TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX run_task_run ON run_task (run);
+";
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::Unknown)
+    ) || matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::InvalidColumnType(..))
+}
+
+fn quarantine(file: &Path, problem: &Problem) -> std::io::Result<Diagnostic> {
+    let stamp = super::files::now_ns() / 1_000_000_000;
+    let aside = PathBuf::from(format!("{}.damaged-{stamp}", file.display()));
+    std::fs::rename(file, &aside)?;
+    for extra in ["-wal", "-shm"] {
+        // They belong to the damaged file; absent is as good as removed.
+        let _ = std::fs::remove_file(format!("{}{extra}", file.display()));
+    }
+    let name = aside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Diagnostic::warning("`.xtask/state.db` is damaged; it was put aside and every task counts as never run")
+        .cause(problem)
+        .note(format!("the damaged file is `.xtask/{name}`")))
+}
+
+fn newer(found: i64) -> Diagnostic {
+    Diagnostic::error(format!("`.xtask/state.db` has format {found}, this program knows up to {FORMAT}"))
+        .note("it was written by a newer version, and was not touched")
+        .help("update this checkout, or use another state: rm -r .xtask")
+}
+
+fn cannot_open(error: &dyn std::fmt::Display) -> Diagnostic {
+    Diagnostic::error("failed to open `.xtask/state.db`")
+        .cause(error)
+        .help("make the folder `.xtask` at the root writable")
+}
+
+fn failed(verb: &str, error: &rusqlite::Error) -> Diagnostic {
+    Diagnostic::error(format!("failed to {verb} `.xtask/state.db`")).cause(error)
+}
+
+fn checksum_of(name: &str, head: &[u8]) -> i64 {
+    let mut hasher = crate::model::digest::Hasher::new();
+    hasher.field(name.as_bytes()).field(head);
+    let digest = hasher.finish();
+    // Never 0, which marks a row without a success.
+    digest.0[..8].iter().fold(0_i64, |number, byte| (number << 8) | i64::from(*byte)) | 1
+}
+
+fn attempt_code(attempt: LastAttempt) -> i64 {
+    match attempt {
+        LastAttempt::Running => 1,
+        LastAttempt::Failed => 2,
+        LastAttempt::Interrupted => 3,
+        LastAttempt::Forgotten => 4,
+    }
+}
+
+fn attempt_of(code: i64) -> Option<LastAttempt> {
+    match code {
+        0 => None,
+        2 => Some(LastAttempt::Failed),
+        3 => Some(LastAttempt::Interrupted),
+        4 => Some(LastAttempt::Forgotten),
+        _ => Some(LastAttempt::Running),
+    }
+}
+
+/// A path as part of a `file:` URI.
+fn percent(path: &Path) -> String {
+    use std::fmt::Write;
+    super::files::bytes(path.as_os_str()).iter().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            text.push(*byte as char);
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn success() -> Success {
+        Success {
+            trace: Trace { fingerprint: Digest::of(b"f"), targets: Vec::new(), changed_during_run: Vec::new() },
+            result: Digest::of(b"r"),
+            values: "{}".into(),
+            finished: 1,
+            seconds: 0.5,
+        }
+    }
+
+    #[test]
+    fn a_success_is_read_again_and_a_withdrawn_one_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut db, warnings) = StateDb::open(dir.path()).unwrap();
+        assert!(warnings.is_empty());
+        db.withdraw("t").unwrap();
+        db.succeed("t", &success(), &Fingerprint::default()).unwrap();
+        db.withdraw("u").unwrap();
+        db.commit().unwrap();
+        drop(db);
+        let (db, _) = StateDb::open(dir.path()).unwrap();
+        let records = db.records().unwrap();
+        assert_eq!(records["t"], Record { success: Some(success()), attempt: None, ignored: false });
+        assert_eq!(records["u"].attempt, Some(LastAttempt::Running));
+        drop(db);
+        assert_eq!(StateDb::open_read_only(dir.path()).unwrap().records().unwrap(), records);
+    }
+
+    #[test]
+    fn forget_and_ignore() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut db, _) = StateDb::open(dir.path()).unwrap();
+        db.succeed("t", &success(), &Fingerprint::default()).unwrap();
+        db.set_ignored("t", true).unwrap();
+        assert!(db.records().unwrap()["t"].ignored);
+        db.forget("t").unwrap();
+        let record = db.records().unwrap()["t"].clone();
+        assert_eq!(record, Record { success: None, attempt: Some(LastAttempt::Forgotten), ignored: false });
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_a_newer_one_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".xtask")).unwrap();
+        let file = dir.path().join(".xtask/state.db");
+        std::fs::write(&file, "this is no database, and long enough to be looked at as one by the library").unwrap();
+        let (db, warnings) = StateDb::open(dir.path()).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(db.records().unwrap().is_empty());
+        drop(db);
+        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+        let before = std::fs::read(&file).unwrap();
+        assert!(StateDb::open(dir.path()).is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn the_linked_library_has_no_known_loss_of_writes() {
+        assert!(rusqlite::version_number() >= 3_051_003);
+    }
+}

@@ -1,0 +1,183 @@
+//! From the patterns of `file_dep` to paths: literal files, globs, directories, negation.
+//!
+//! Knows nothing of tasks. Directories are walked with ignore files honoured (`.gitignore`, `.ignore`), globs are not:
+//! who names generated files by a pattern means them.
+
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobMatcher};
+use ignore::WalkBuilder;
+
+use super::files::bytes;
+use crate::model::RepoPath;
+use crate::model::task::FileDep;
+
+/// What a list of patterns stands for now, sorted and without repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    pub paths: Vec<RepoPath>,
+    /// The literal ones that must exist: a missing one is an error, not an empty match.
+    pub literal: Vec<RepoPath>,
+}
+
+/// Whether a pattern has wildcards.
+pub fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{'])
+}
+
+/// Expands the patterns below `root`.
+pub fn expand(root: &Path, patterns: &[FileDep]) -> Expanded {
+    let mut found = Expanded::default();
+    for dep in patterns.iter().filter(|dep| !dep.negated) {
+        if is_glob(&dep.pattern) {
+            match_glob(root, &dep.pattern, &mut found.paths);
+        } else if let Some(path) = RepoPath::from_root(&*dep.pattern)
+            && !below(root, &path, &mut found.paths)
+        {
+            found.literal.push(path.clone());
+            found.paths.push(path);
+        }
+    }
+    let negations: Vec<Negation> = patterns.iter().filter(|dep| dep.negated).filter_map(Negation::new).collect();
+    if !negations.is_empty() {
+        let kept = |path: &RepoPath| !negations.iter().any(|negation| negation.covers(path));
+        found.paths.retain(kept);
+        found.literal.retain(kept);
+    }
+    found.paths.sort_unstable();
+    found.paths.dedup();
+    found.literal.sort_unstable();
+    found.literal.dedup();
+    found
+}
+
+enum Negation {
+    Glob(GlobMatcher),
+    Path(RepoPath),
+}
+
+impl Negation {
+    fn new(dep: &FileDep) -> Option<Self> {
+        if is_glob(&dep.pattern) {
+            matcher(&dep.pattern).map(Self::Glob)
+        } else {
+            RepoPath::from_root(&*dep.pattern).map(Self::Path)
+        }
+    }
+
+    fn covers(&self, path: &RepoPath) -> bool {
+        match self {
+            Self::Glob(glob) => glob.is_match(path.as_path()),
+            Self::Path(dir) => path.is_within(dir),
+        }
+    }
+}
+
+fn matcher(pattern: &str) -> Option<GlobMatcher> {
+    GlobBuilder::new(pattern).literal_separator(true).build().ok().map(|glob| glob.compile_matcher())
+}
+
+/// Whether a pattern can be compiled; the text of the error otherwise.
+pub fn check(pattern: &str) -> Result<(), String> {
+    GlobBuilder::new(pattern).literal_separator(true).build().map(|_| ()).map_err(|error| error.kind().to_string())
+}
+
+fn match_glob(root: &Path, pattern: &str, found: &mut Vec<RepoPath>) {
+    let Some(matcher) = matcher(pattern) else { return };
+    let first = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
+    let (dir, rest) = pattern[..first].rfind('/').map_or(("", pattern), |at| (&pattern[..at], &pattern[at + 1..]));
+    let Some(base) = RepoPath::from_root(dir) else { return };
+    let levels = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
+    walk_plain(root, &base, levels, &mut |path| {
+        if matcher.is_match(path.as_path()) {
+            found.push(path);
+        }
+    });
+}
+
+/// All files at most `levels` below `dir`, without ignore rules; the state folder and git's are never inputs.
+fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, each: &mut dyn FnMut(RepoPath)) {
+    let Ok(entries) = std::fs::read_dir(root.join(dir.as_path())) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Ok(kind) = entry.file_type() else { continue };
+        if dir.as_bytes().is_empty() && (name == super::STATE_DIR || name == ".git") {
+            continue;
+        }
+        let Some(path) = RepoPath::new(dir, bytes(&name)) else { continue };
+        if !kind.is_dir() {
+            each(path);
+        } else if levels > 1 {
+            walk_plain(root, &path, levels - 1, each);
+        }
+    }
+}
+
+/// Adds the files below a directory; false if it is none.
+fn below(root: &Path, dir: &RepoPath, found: &mut Vec<RepoPath>) -> bool {
+    let start = root.join(dir.as_path());
+    if !start.is_dir() {
+        return false;
+    }
+    let walk = WalkBuilder::new(&start)
+        .hidden(false)
+        .require_git(false)
+        .git_global(false)
+        .follow_links(false)
+        .filter_entry(|entry| entry.file_name() != ".git" && entry.file_name() != super::STATE_DIR)
+        .build();
+    for entry in walk.flatten() {
+        let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+        if let Ok(relative) = entry.path().strip_prefix(root)
+            && !is_dir
+            && let Some(path) = RepoPath::from_root(bytes(relative.as_os_str()))
+        {
+            found.push(path);
+        }
+    }
+    true
+}
+
+/// Files below a directory (recursive, ignore rules honoured), or the file itself; empty if there is neither.
+pub fn files_below(root: &Path, path: &RepoPath) -> Vec<RepoPath> {
+    let mut found = Vec::new();
+    if !below(root, path, &mut found) && root.join(path.as_path()).symlink_metadata().is_ok() {
+        found.push(path.clone());
+    }
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Place;
+
+    fn dep(text: &str) -> FileDep {
+        let negated = text.starts_with('!');
+        FileDep { pattern: text.trim_start_matches('!').into(), negated, place: Place::file("tasks.yaml") }
+    }
+
+    fn names(root: &Path, patterns: &[&str]) -> Vec<String> {
+        let deps: Vec<FileDep> = patterns.iter().map(|text| dep(text)).collect();
+        expand(root, &deps).paths.iter().map(RepoPath::lossy).collect()
+    }
+
+    #[test]
+    fn files_globs_directories_and_negation() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for file in ["a.sh", "s/b.sh", "s/t/c.sh", "s/t/x.log", ".xtask/state.db", "s/.gitignore"] {
+            let path = root.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, if file.ends_with("ignore") { "*.log\n" } else { "" }).unwrap();
+        }
+        assert_eq!(names(root, &["*.sh"]), ["a.sh"]);
+        assert_eq!(names(root, &["s/*.sh", "a.sh", "a.sh"]), ["a.sh", "s/b.sh"]);
+        assert_eq!(names(root, &["**/*.sh"]), ["a.sh", "s/b.sh", "s/t/c.sh"]);
+        assert_eq!(names(root, &["s"]), ["s/.gitignore", "s/b.sh", "s/t/c.sh"]);
+        assert_eq!(names(root, &["**/*.sh", "!s/t"]), ["a.sh", "s/b.sh"]);
+        assert_eq!(names(root, &["missing"]), ["missing"]);
+        assert!(!names(root, &["**"]).iter().any(|name| name.starts_with(".xtask")));
+    }
+}
