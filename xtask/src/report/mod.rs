@@ -1,1 +1,53 @@
 //! Events in, text out: the only room that prints.
+//!
+//! Knows nothing of how a run is decided or made.
+
+pub mod capture;
+pub mod clean;
+pub mod diagnostic;
+pub mod doit;
+pub mod github;
+pub mod json;
+pub mod junit;
+pub mod layout;
+pub mod narrator;
+pub mod options;
+pub mod paint;
+pub mod plain;
+pub mod summary;
+mod ticker;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use options::{Ci, Kind, Options, OutputMode};
+pub use paint::{ColorChoice, wants_color};
+
+use crate::model::{Diagnostic, Event};
+
+/// Is told what happens and shows it in its way.
+///
+/// Errors of the streams it writes to are swallowed: a reader that went away must not stop the work.
+pub trait Reporter: Send {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+    /// Errors or warnings outside a run: the taskfile, the command line.
+    fn diagnostics(&mut self, diagnostics: &[Diagnostic]);
+    /// Nothing more will come; everything must be on its stream when this returns. Calling it twice is fine.
+    fn finish(&mut self);
+}
+
+/// The reporter of this kind; `Auto` is resolved by the options.
+pub fn make(kind: Kind, options: Options) -> Box<dyn Reporter> {
+    match kind.resolve(options.is_tty, options.ci) {
+        Kind::Auto | Kind::Fancy | Kind::Plain => Box::new(plain::Plain::new(options)),
+        Kind::Json => Box::new(json::Json::new(options)),
+        Kind::Junit => Box::new(junit::Junit::new(options)),
+        Kind::Github => Box::new(github::Github::new(options)),
+        kind @ (Kind::Console | Kind::ExecutedOnly | Kind::Zero | Kind::ErrorOnly) => {
+            Box::new(doit::Doit::new(kind, options))
+        }
+    }
+}
