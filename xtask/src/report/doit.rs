@@ -112,7 +112,9 @@ impl Reporter for Doit {
             Event::RunFinished { .. } => {
                 let failures = std::mem::take(&mut self.failures);
                 if self.lines != Lines::None {
-                    failures.iter().for_each(|failure| self.say(&format!("{}\n{failure}", "#".repeat(40))));
+                    for failure in &failures {
+                        self.say(&format!("{}\n{failure}", "#".repeat(40)));
+                    }
                 }
             }
             _ => {}
@@ -139,7 +141,7 @@ mod tests {
         let mut reporter = Doit::new(kind, options);
         let mut events = sample_run();
         events.insert(1, Event::TaskDecided { task: "old".into(), verdict: Verdict::Ignored, hidden: false });
-        events.iter().for_each(|event| reporter.event(event));
+        tell(&mut reporter, &events);
         (out.text(), err.text())
     }
 

@@ -209,8 +209,7 @@ mod tests {
         options.job_summary = Some(Box::new(summary.clone()));
         let mut reporter = Github::new(options);
         reporter.token = "T".into();
-        events.iter().for_each(|event| reporter.event(event));
-        reporter.finish();
+        tell(&mut reporter, events);
         (err.text(), summary.text())
     }
 
@@ -288,7 +287,7 @@ error: task `test:b` failed: 1 of 2 checks failed
             let ours = |line: &&str| {
                 ["::group::output of a", "::endgroup::"].contains(line) || line.starts_with("::error file=")
             };
-            assert!(executed(&log).iter().all(|line| ours(line)), "{log}");
+            assert!(executed(&log).iter().all(ours), "{log}");
             assert!(!log.contains('\x1b'));
         }
         let (one, two) = (Github::new(taped().0).token, Github::new(taped().0).token);

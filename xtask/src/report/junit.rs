@@ -197,8 +197,7 @@ mod tests {
         let mut reporter = Junit::new(options);
         let mut events = sample_run();
         events.insert(6, output("build:a", Stream::Stdout, "<&>\x1b[2J\u{ffff}\x01"));
-        events.iter().for_each(|event| reporter.event(event));
-        reporter.finish();
+        tell(&mut reporter, &events);
         let wanted = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="xtask">
   <testsuite name="a" tests="1" failures="0" errors="0" skipped="0" time="72.000">

@@ -99,7 +99,7 @@ impl Narrator {
         let before = self.just_told.take();
         let said = self.words(event);
         if said == Said::default() && self.just_told.is_none() {
-            self.just_told = before.clone();
+            self.just_told.clone_from(&before);
         }
         if let Event::RunFinished { exit, counts, duration, saved } = event {
             let text = self.ending(before.as_ref(), summary::last_line(*exit, counts, *duration, *saved));

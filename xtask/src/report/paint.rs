@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn colour_precedence() {
         use ColorChoice::{Always, Auto, Never};
-        let rows: &[(ColorChoice, &[(&str, &str)], bool, bool)] = &[
+        type Row = (ColorChoice, &'static [(&'static str, &'static str)], bool, bool);
+        let rows: &[Row] = &[
             (Always, &[("NO_COLOR", "1"), ("TERM", "dumb")], false, true),
             (Never, &[("CLICOLOR_FORCE", "1"), ("FORCE_COLOR", "1")], true, false),
             (Auto, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], true, false),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::event::Outcome;
 use crate::model::{Counts, Diagnostic, Event, Place, Reason, Stream, Verdict};
 
-use super::Options;
+use super::{Options, Reporter};
 
 /// A stream in memory; clones share it.
 #[derive(Clone, Default)]
@@ -38,6 +38,14 @@ impl Write for Tape {
 pub fn taped() -> (Options, Tape, Tape) {
     let (out, err) = (Tape::default(), Tape::default());
     (Options::new(Box::new(out.clone()), Box::new(err.clone())), out, err)
+}
+
+/// Tells all of it, then that nothing more will come.
+pub fn tell(reporter: &mut dyn Reporter, events: &[Event]) {
+    for event in events {
+        reporter.event(event);
+    }
+    reporter.finish();
 }
 
 pub fn started(tasks: usize, workers: usize) -> Event {

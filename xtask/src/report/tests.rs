@@ -12,8 +12,7 @@ fn plain(change: impl FnOnce(&mut Options), events: &[Event]) -> (String, String
     let (mut options, out, err) = taped();
     change(&mut options);
     let mut reporter = Plain::new(options);
-    events.iter().for_each(|event| reporter.event(event));
-    reporter.finish();
+    tell(&mut reporter, events);
     (out.text(), err.text())
 }
 
@@ -157,7 +156,7 @@ fn p13_a_closed_pipe_stops_nothing() {
     }
     for (_, kind) in Kind::NAMES {
         let mut reporter = super::make(kind, Options::new(Box::new(Gone), Box::new(Gone)));
-        sample_run().iter().for_each(|event| reporter.event(event));
+        tell(&mut *reporter, &sample_run());
         reporter.diagnostics(&[Diagnostic::error("`x` is odd")]);
         reporter.finish();
     }
@@ -178,7 +177,7 @@ fn watch_has_its_lines() {
 fn json_is_one_object_per_line_in_version_1() {
     let (options, out, err) = taped();
     let mut reporter = Json::new(options);
-    sample_run().iter().for_each(|event| reporter.event(event));
+    tell(&mut reporter, &sample_run());
     reporter.diagnostics(&[Diagnostic::error("`x` is odd").help("remove it")]);
     reporter.finish();
     let wanted = r#"{"v":1,"event":"run_started","run":"r1","tasks":5,"workers":2,"expected":90.0}
