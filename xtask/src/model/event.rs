@@ -144,6 +144,8 @@ pub enum Event {
         task: Arc<str>,
         outcome: Outcome,
         duration: Duration,
+        /// Its share of the `expected` of `RunStarted`: what it took at its last success.
+        expected: Option<Duration>,
         /// Why it failed, or which task it needed failed.
         problem: Option<Box<Diagnostic>>,
         /// The last lines of its output, if it failed.

@@ -70,6 +70,7 @@ pub fn finished(task: &str, outcome: Outcome, millis: u64) -> Event {
         task: task.into(),
         outcome,
         duration: Duration::from_millis(millis),
+        expected: None,
         problem: None,
         tail: Vec::new(),
         log: None,
