@@ -28,7 +28,8 @@ pub fn closest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
 /// What a `help:` says about an unknown name: the nearest one, else all of them if they are few.
 pub fn suggest(kind: &str, wanted: &str, known: &[&str]) -> Option<String> {
     if let Some(name) = closest(wanted, known.iter().copied()) {
-        return Some(format!("a {kind} with a similar name exists: `{name}`"));
+        let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        return Some(format!("{article} {kind} with a similar name exists: `{name}`"));
     }
     (1..8).contains(&known.len()).then(|| format!("known {kind}s: {}", list(known)))
 }

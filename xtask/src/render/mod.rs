@@ -1,1 +1,3 @@
-//! Dockerfile templates and macros, and the Dockerfile parser.
+//! Dockerfile templates and macros, and the Dockerfile parser. Knows nothing of engines, tasks or the screen.
+
+pub mod dockerfile;
