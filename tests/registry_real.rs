@@ -1,0 +1,188 @@
+//! The registry client against the real registry program, with and without a login. Knows nothing of engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xtask::model::{Digest, ImageRef, Secret};
+use xtask::registry::testing::{RealRegistry, push_sample, sample};
+use xtask::registry::{
+    Client, CredentialsSource, ErrorKind, Manifest, Options, Registries, Repository, copy_image, from_config_json,
+    media,
+};
+
+fn open(registry: &RealRegistry) -> Client {
+    Client::new(registry.host(), CredentialsSource::none(), Options::default()).unwrap()
+}
+
+fn bytes(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+#[test]
+fn an_image_goes_round_with_the_same_bytes() {
+    let registry = RealRegistry::start().unwrap();
+    let repository = open(&registry).repository("lab/base");
+    assert_eq!(repository.digest("1.0.0").unwrap(), None, "the repository does not even exist");
+    assert_eq!(repository.tags().unwrap(), Vec::<String>::new());
+
+    let image = sample(b"layer", &[("dev.xtask.key", "abc")]);
+    let digest = push_sample(&repository, &image, &["1.0.0", "latest"]).unwrap();
+    assert_eq!(repository.digest("1.0.0").unwrap(), Some(digest));
+    assert_eq!(repository.digest("2.0.0").unwrap(), None);
+    assert_eq!(repository.manifest("latest").unwrap(), image.manifest, "bytes, type and digest");
+    assert_eq!(repository.tags().unwrap(), ["1.0.0", "latest"]);
+
+    let read = repository.image("1.0.0", None).unwrap();
+    assert_eq!(read.labels["dev.xtask.key"], "abc");
+    assert_eq!((read.platform.as_str(), read.id), ("linux/amd64", Digest::of(&image.config)));
+}
+
+#[test]
+fn blobs_are_uploaded_whole_in_pieces_and_only_once() {
+    let registry = RealRegistry::start().unwrap();
+    let content = bytes(300_000, 7);
+    for chunk in [None, Some(100_000), Some(99_999), Some(300_000)] {
+        let options = Options { chunk, ..Options::default() };
+        let client = Client::new(registry.host(), CredentialsSource::none(), options).unwrap();
+        let repository = client.repository(&format!("lab/chunk{}", chunk.unwrap_or(0)));
+        let digest = Digest::of(&content);
+        assert!(!repository.has_blob(digest).unwrap());
+        assert!(repository.put_blob(digest, 300_000, &&content[..]).unwrap());
+        assert!(!repository.put_blob(digest, 300_000, &&content[..]).unwrap(), "there already");
+        assert_eq!(repository.blob(digest).unwrap(), content);
+        let mut tail = Vec::new();
+        std::io::Read::read_to_end(&mut repository.blob_reader(digest, 299_990).unwrap(), &mut tail).unwrap();
+        assert_eq!(tail, content[299_990..]);
+    }
+}
+
+#[test]
+fn a_file_that_ends_early_is_our_fault_and_not_repeated() {
+    let registry = RealRegistry::start().unwrap();
+    let repository = open(&registry).repository("lab/short");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("blob");
+    std::fs::write(&path, b"short").unwrap();
+    let error = repository.put_blob(Digest::of(b"short"), 100, &path).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Source { .. }), "{error:?}");
+    assert_eq!(error.tries, 1);
+    assert!(repository.put_blob(Digest::of(b"short"), 5, &path).unwrap());
+}
+
+#[test]
+fn images_and_indexes_are_copied_within_and_between_registries() {
+    let (one, two) = (RealRegistry::start().unwrap(), RealRegistry::start().unwrap());
+    let from = open(&one).repository("lab/base");
+    let first = sample(&bytes(200_000, 1), &[]);
+    let second = sample(b"other", &[]);
+    push_sample(&from, &first, &["amd"]).unwrap();
+    push_sample(&from, &second, &["arm"]).unwrap();
+    let entry = |manifest: &Manifest, architecture: &str| {
+        serde_json::json!({"mediaType": manifest.media_type, "digest": manifest.digest.to_string(), "size": manifest.bytes.len(),
+            "platform": {"os": "linux", "architecture": architecture}})
+    };
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX,
+        "manifests": [entry(&first.manifest, "amd64"), entry(&second.manifest, "arm64")]});
+    let index = Manifest::new(index.to_string().into_bytes(), media::OCI_INDEX);
+    from.put_manifest("both", &index).unwrap();
+
+    for to in [open(&one).repository("other/place"), open(&two).repository("lab/base")] {
+        assert_eq!(copy_image(&from, "both", &to, &["stable", "1.0"]).unwrap(), index.digest);
+        assert_eq!(to.manifest("stable").unwrap(), index);
+        assert_eq!(to.manifest(&first.manifest.digest.to_string()).unwrap(), first.manifest);
+        assert_eq!(to.blob(Digest::of(&first.layer)).unwrap(), first.layer);
+        assert_eq!(to.image("1.0", Some("linux/arm64")).unwrap().id, Digest::of(&second.config));
+        let error = to.image("1.0", Some("linux/riscv64")).unwrap_err();
+        assert!(error.to_string().contains("no image for `linux/riscv64`"), "{error}");
+    }
+}
+
+#[test]
+fn deleting_first_says_who_else_points_there() {
+    let registry = RealRegistry::start().unwrap();
+    let repository = open(&registry).repository("lab/base");
+    let image = sample(b"layer", &[]);
+    let other = sample(b"other", &[]);
+    let digest = push_sample(&repository, &image, &["1.0.0", "stable", "old"]).unwrap();
+    push_sample(&repository, &other, &["2.0.0"]).unwrap();
+    assert_eq!(repository.pointed_by(digest).unwrap().tags, ["1.0.0", "old", "stable"]);
+
+    let error = repository.delete(digest, &["old"]).unwrap_err();
+    assert!(matches!(&error.kind, ErrorKind::Shared { tags, .. } if tags == &["1.0.0", "stable"]), "{error:?}");
+    assert_eq!(repository.digest("old").unwrap(), Some(digest), "nothing was deleted");
+
+    assert!(!repository.delete_tag("old").unwrap(), "this registry cannot delete a single tag");
+    let gone = repository.delete(digest, &["old", "1.0.0", "stable"]).unwrap();
+    assert_eq!(gone, ["1.0.0", "old", "stable"]);
+    assert_eq!(repository.digest("stable").unwrap(), None);
+    assert_eq!(repository.tag_digests().unwrap(), [("2.0.0".to_owned(), other.manifest.digest)]);
+}
+
+#[test]
+fn a_login_is_needed_given_and_refused() {
+    let registry = RealRegistry::with_login("ann", "s3cret-pass").unwrap();
+    let with = |credentials| Client::new(registry.host(), credentials, Options::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.json");
+    let auths = serde_json::json!({"auths": {registry.host(): {"username": "ann", "password": "s3cret-pass"}}});
+    std::fs::write(&path, auths.to_string()).unwrap();
+
+    let repository = with(from_config_json(&path)).repository("lab/base");
+    repository.client().ping().unwrap();
+    let image = sample(&bytes(200_000, 3), &[]);
+    let digest = push_sample(&repository, &image, &["1.0.0"]).unwrap();
+    assert_eq!(repository.digest("1.0.0").unwrap(), Some(digest));
+
+    let wrong = CredentialsSource::fixed("ann", Secret::new("wr0ng-pass"));
+    for credentials in [CredentialsSource::none(), wrong] {
+        let repository = with(credentials).repository("lab/base");
+        // Neither of these may pass for "not there".
+        for error in [repository.digest("9.9.9").unwrap_err(), repository.tags().unwrap_err()] {
+            assert!(matches!(error.kind, ErrorKind::Unauthorized { .. }), "{error:?}");
+            assert_eq!(error.tries, 1);
+            let text = error.to_diagnostic().to_string();
+            assert!(text.contains(&format!("help: docker login {}", registry.host())), "{text}");
+            assert!(!text.contains("wr0ng-pass"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn nothing_listens_is_said_at_once() {
+    let host = {
+        let registry = RealRegistry::start().unwrap();
+        registry.host().to_owned()
+    };
+    let image = ImageRef::parse(&format!("{host}/lab/base:1.0")).unwrap();
+    let registries = Registries::new(CredentialsSource::none(), Options::default());
+    let start = std::time::Instant::now();
+    let error = registries.open(&image).unwrap().digest("1.0").unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.class(), "network");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn something_else_that_answers_404_is_not_an_absent_tag() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..2 {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    let client = Client::new(&host, CredentialsSource::none(), Options::default()).unwrap();
+    let repository: Repository = client.repository("lab/base");
+    let error = Arc::new(repository).digest("1.0").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotARegistry { status: 404 });
+    thread.join().unwrap();
+}
