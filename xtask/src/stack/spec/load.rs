@@ -1,0 +1,61 @@
+//! Finds what a spec is read from on the disk. Knows nothing of what it says.
+
+use std::path::Path;
+
+use crate::model::{Diagnostic, Diagnostics, Place, RepoPath};
+use crate::stack::types::Stack;
+
+use super::read::{self, Folder, Source};
+
+/// Reads the spec `spec` (relative to `root`), the names of the folders beside it and `change_ignore.json`.
+///
+/// Errors: a file that cannot be read; everything that is wrong with the spec.
+pub fn load(root: &Path, spec: &RepoPath) -> Result<Stack, Diagnostics> {
+    let file = spec.lossy();
+    let text = text_of(root, spec)?.ok_or_else(|| {
+        Diagnostic::error(format!("the spec `{file}` does not exist"))
+            .help("name the spec in `stack:` of tasks.yaml, or the folder of the images where there is no spec")
+    })?;
+    let dir = spec.parent().unwrap_or_else(RepoPath::root);
+    let ignore = RepoPath::new(&dir, "change_ignore.json").unwrap_or_else(RepoPath::root);
+    let ignore = text_of(root, &ignore)?;
+    let folders = folders(&root.join(dir.as_path()));
+    read::parse(&Source { file: &file, text: &text, folders, change_ignore: ignore.as_deref() })
+}
+
+fn text_of(root: &Path, path: &RepoPath) -> Result<Option<String>, Diagnostics> {
+    match std::fs::read(root.join(path.as_path())) {
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| {
+            let place = Place::file(&path.lossy());
+            Diagnostic::error(format!("`{path}` is not UTF-8 text")).at(place).cause(error.utf8_error()).into()
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Diagnostic::error(format!("failed to read file `{path}`")).cause(error).into()),
+    }
+}
+
+/// The folders below `dir`, two levels deep, sorted. What cannot be listed is left out: its keys will miss it.
+pub fn folders(dir: &Path) -> Vec<Folder> {
+    let mut found = Vec::new();
+    for name in folder_names(dir) {
+        let below = dir.join(&name);
+        for inner in folder_names(&below) {
+            let path = format!("{name}/{inner}");
+            found.push(Folder { has_dockerfile: has_dockerfile(&below.join(inner)), path });
+        }
+        found.push(Folder { has_dockerfile: has_dockerfile(&below), path: name });
+    }
+    found.sort();
+    found
+}
+
+fn folder_names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let folder = |entry: &std::fs::DirEntry| entry.path().is_dir();
+    entries.flatten().filter(folder).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn has_dockerfile(dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir) else { return false };
+    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().starts_with(b"Dockerfile"))
+}

@@ -1,0 +1,292 @@
+//! The nouns of a stack: images, plans, outside bases, info commands. Knows nothing of YAML.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::task::At;
+use crate::model::{Diagnostic, Place, RepoPath};
+
+/// Everything a spec says, checked: keys are unique, parents exist, there is no cycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The spec, relative to the root, e.g. `images/spec.yml`; the folder where there is no spec.
+    pub file: Arc<str>,
+    /// The folder of the images.
+    pub dir: RepoPath,
+    pub form: Form,
+    /// Parents before children, otherwise in the order of definition.
+    pub images: Vec<Image>,
+    /// In the order of definition, never empty.
+    pub plans: Vec<Plan>,
+    pub bases: Vec<Base>,
+    /// Build args of every image in every plan.
+    pub build_args: Args,
+    /// Name to command, in the order of definition.
+    pub info_cmds: Vec<InfoCmd>,
+    pub change: ChangePolicy,
+    pub suffix: Suffix,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Build args: name to value.
+pub type Args = BTreeMap<String, String>;
+
+/// The generation of the spec that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `version: 1`.
+    Current,
+    /// `images` with `build_args`, one `tag.prefix`, `all_info_cmds`, `root`.
+    Tag,
+    /// `plans` (or `tags`) with `dbuild_env`, `skip_plans`, `manifests`.
+    Plans,
+    /// Folders with Dockerfiles and no spec.
+    Tree,
+}
+
+/// What stands behind the prefix in the tag of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suffix {
+    /// The first 7 digits of the commit.
+    #[default]
+    Hash,
+    /// The branch as tag text.
+    Branch,
+}
+
+/// One image of the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its name within the stack, and that of its folder.
+    pub key: Arc<str>,
+    /// Of the key.
+    pub place: Place,
+    /// Repository without tag.
+    pub image_name: String,
+    pub image_name_place: Place,
+    /// Several images may share one repository if their variants differ; the variant leads each tag.
+    pub variant: Option<String>,
+    /// The build context.
+    pub dir: RepoPath,
+    /// Within `dir`.
+    pub dockerfile: String,
+    /// Keys of its parents. Complete only after the FROM lines were read (`graph::resolve`).
+    pub depend_on: Vec<At<Arc<str>>>,
+    pub build_args: Args,
+    /// Plan to build args.
+    pub plan_args: BTreeMap<String, Args>,
+    pub skip_plans: Vec<String>,
+    pub integration_tests: Integration,
+    /// Names in `Stack::info_cmds`.
+    pub info_cmds: Vec<String>,
+    /// Remove the image from the engine when it is done.
+    pub prune: bool,
+    /// Take the last published image as cache.
+    pub prepull: bool,
+    pub target: Option<String>,
+    /// e.g. `linux/amd64`; empty = that of the engine.
+    pub platforms: Vec<String>,
+    pub network: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// References whose cache the builder may use.
+    pub cache_from: Vec<String>,
+    /// Id to where the value is read from.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Ids of ssh agents that RUN steps may use.
+    pub ssh: Vec<String>,
+    pub title: Option<String>,
+    pub description: Option<String>,
+}
+
+/// Where the value of a build secret is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file, relative to the root or absolute.
+    File(String),
+}
+
+/// When the integration tests of an image run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integration {
+    #[default]
+    None,
+    /// With the other tests: nothing untested is pushed.
+    BeforePush,
+    AfterPush,
+}
+
+/// One track of the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub name: Arc<str>,
+    pub place: Place,
+    /// `None`: the tag is `latest`.
+    pub tag_prefix: Option<String>,
+    /// Follows the prefix in the stable tag.
+    pub stable_postfix: String,
+    pub build_args: Args,
+}
+
+/// An image from outside the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// As in the FROM line.
+    pub reference: String,
+    pub place: Place,
+    pub policy: Policy,
+    /// A program that makes an equal base where no registry can be reached, relative to the root.
+    pub bootstrap: Option<String>,
+}
+
+/// When the digest of a base is looked up again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Only when told to.
+    #[default]
+    Pinned,
+    /// At every run.
+    Float,
+    /// When the recorded digest is older.
+    Ttl(Duration),
+}
+
+/// A command whose output describes an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InfoCmd {
+    pub name: String,
+    pub place: Place,
+    /// The heading.
+    pub description: String,
+    /// Run without a shell.
+    pub command: String,
+}
+
+/// Which changed files concern which images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangePolicy {
+    pub mode: ChangeMode,
+    /// Names directly below the folder of the images, or globs from the root: never a reason.
+    pub ignore: Vec<String>,
+    /// The same: a reason for every image.
+    pub build_all: Vec<String>,
+    /// A commit message that contains this, in any case, rebuilds everything.
+    pub full_rebuild_message: Option<String>,
+    /// Branches on which everything is built.
+    pub full_rebuild_branches: Vec<String>,
+    /// Build everything where the branch has not been built before.
+    pub full_rebuild_on_first_run: bool,
+    /// The branch that others are compared with.
+    pub base: String,
+}
+
+/// Which commits are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeMode {
+    /// The last commit.
+    LastCommit,
+    /// All commits since the branch left its base; on the base itself the last commit.
+    #[default]
+    Branch,
+}
+
+impl Default for ChangePolicy {
+    fn default() -> Self {
+        Self {
+            mode: ChangeMode::default(),
+            ignore: Vec::new(),
+            build_all: ["tests_common", "spec.yml", "change_ignore.json", "conftest.py"].map(str::to_owned).into(),
+            full_rebuild_message: Some("full rebuild".to_owned()),
+            full_rebuild_branches: Vec::new(),
+            full_rebuild_on_first_run: false,
+            base: "main".to_owned(),
+        }
+    }
+}
+
+impl Stack {
+    pub fn image(&self, key: &str) -> Option<&Image> {
+        self.images.iter().find(|image| &*image.key == key)
+    }
+
+    pub fn plan(&self, name: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| &*plan.name == name)
+    }
+
+    pub fn info_cmd(&self, name: &str) -> Option<&InfoCmd> {
+        self.info_cmds.iter().find(|cmd| cmd.name == name)
+    }
+
+    /// Every image with every plan that it does not skip; images outside, plans inside.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Image, &Plan)> {
+        self.images
+            .iter()
+            .flat_map(|image| self.plans.iter().filter(|plan| image.is_in(&plan.name)).map(move |plan| (image, plan)))
+    }
+
+    /// Build args of one image in one plan: those of the stack, of the plan, of the image, of the image in that
+    /// plan and of the command line, the later one winning.
+    pub fn build_args(&self, image: &Image, plan: &Plan, command_line: &Args) -> Args {
+        let own = image.plan_args.get(&*plan.name);
+        [Some(&self.build_args), Some(&plan.build_args), Some(&image.build_args), own, Some(command_line)]
+            .into_iter()
+            .flatten()
+            .flat_map(|args| args.iter().map(|(name, value)| (name.clone(), value.clone())))
+            .collect()
+    }
+}
+
+impl Image {
+    /// An image with nothing but its names.
+    pub fn new(key: &str, image_name: &str, dir: RepoPath, place: Place) -> Self {
+        Self {
+            key: key.into(),
+            image_name: image_name.to_owned(),
+            image_name_place: place.clone(),
+            variant: None,
+            dir,
+            dockerfile: "Dockerfile".to_owned(),
+            depend_on: Vec::new(),
+            build_args: Args::new(),
+            plan_args: BTreeMap::new(),
+            skip_plans: Vec::new(),
+            integration_tests: Integration::None,
+            info_cmds: Vec::new(),
+            prune: false,
+            prepull: true,
+            target: None,
+            platforms: Vec::new(),
+            network: None,
+            labels: BTreeMap::new(),
+            cache_from: Vec::new(),
+            secrets: BTreeMap::new(),
+            ssh: Vec::new(),
+            title: None,
+            description: None,
+            place,
+        }
+    }
+
+    /// Whether it is built for this plan.
+    pub fn is_in(&self, plan: &str) -> bool {
+        !self.skip_plans.iter().any(|skipped| skipped == plan)
+    }
+}
+
+impl Plan {
+    /// The plan of a spec that has none.
+    pub fn only(tag_prefix: Option<String>, place: Place) -> Self {
+        Self {
+            name: "default".into(),
+            place,
+            tag_prefix,
+            stable_postfix: STABLE_POSTFIX.to_owned(),
+            build_args: Args::new(),
+        }
+    }
+}
+
+/// Follows the prefix in the stable tag unless a plan says otherwise.
+pub const STABLE_POSTFIX: &str = "-stable";
