@@ -1,0 +1,193 @@
+//! Turns signals to this process into requests to stop, and remembers the first for the exit code. Knows nothing of
+//! what is stopped.
+
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::{Handle, Signals};
+use signal_hook::low_level::emulate_default_handler;
+
+use super::family;
+use crate::model::StopToken;
+use crate::model::stop::Stop;
+
+/// The first signal that asked us to stop; 0 = none.
+static FIRST: AtomicI32 = AtomicI32::new(0);
+/// Milliseconds that this process was suspended.
+static PAUSED: AtomicU64 = AtomicU64::new(0);
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Puts the terminal right again: shows the cursor, leaves the alternate screen.
+type Restore = Box<dyn Fn() + Send>;
+static RESTORES: Mutex<Vec<(u64, Restore)>> = Mutex::new(Vec::new());
+
+/// Listens until it is dropped; then the signals have their usual effect again.
+#[must_use = "dropping it ends the listening"]
+pub struct Listener {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Listens for SIGINT, SIGTERM, SIGHUP and SIGQUIT from now on: the first requests a gentle stop, the second an
+/// immediate one, the third ends this process at once. Ctrl-Z suspends the processes of the run too.
+///
+/// # Errors
+/// What the system says when a handler cannot be installed or the thread cannot be started.
+pub fn listen(stop: &StopToken) -> io::Result<Listener> {
+    FIRST.store(0, Ordering::SeqCst);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP])?;
+    let handle = signals.handle();
+    let stop = stop.clone();
+    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGTSTP {
+                suspend();
+            } else {
+                take(signal, &stop);
+            }
+        }
+    })?;
+    Ok(Listener { handle, thread: Some(thread) })
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by its own message.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The first signal that asked us to stop.
+pub fn last_signal() -> Option<Signal> {
+    Signal::from_named_raw(FIRST.load(Ordering::SeqCst))
+}
+
+/// 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP; `None` if no signal came.
+pub fn exit_code() -> Option<u8> {
+    last_signal().map(|signal| 128 + signal.as_raw() as u8)
+}
+
+/// Ends this process by the signal that interrupted it, so that a shell sees what happened. Returns if none did.
+///
+/// To be called last, after all that must be put right has been.
+pub fn die_by_signal() {
+    if let Some(signal) = last_signal() {
+        // Where that fails the caller's exit code says the same.
+        let _ = emulate_default_handler(signal.as_raw());
+    }
+}
+
+/// Registers what puts the terminal right before this process is suspended or ended; also run when the guard drops.
+pub fn on_leave(restore: impl Fn() + Send + 'static) -> RestoreGuard {
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    RESTORES.lock().unwrap_or_else(PoisonError::into_inner).push((id, Box::new(restore)));
+    RestoreGuard(id)
+}
+
+/// Runs its closure when it is dropped, also by a panic.
+#[must_use = "dropping it runs the closure"]
+pub struct RestoreGuard(u64);
+
+impl Drop for RestoreGuard {
+    fn drop(&mut self) {
+        let mut restores = RESTORES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = restores.iter().position(|(id, _)| *id == self.0) {
+            let (_, restore) = restores.swap_remove(at);
+            restore();
+        }
+    }
+}
+
+/// How long this process has been suspended in total: time limits do not count it.
+pub(super) fn paused() -> Duration {
+    Duration::from_millis(PAUSED.load(Ordering::SeqCst))
+}
+
+/// Acts as if `signal` had come: the process that owned the terminal got it in our place.
+pub(super) fn pretend(signal: Signal, stop: &StopToken) {
+    take(signal.as_raw(), stop);
+}
+
+/// Suspends this process and those that share its job, until the shell continues it.
+pub(super) fn suspend_self() {
+    let since = Instant::now();
+    restore_all();
+    let _ = kill_current_process_group(Signal::STOP);
+    PAUSED.fetch_add(since.elapsed().as_millis() as u64, Ordering::SeqCst);
+}
+
+fn take(signal: i32, stop: &StopToken) {
+    let _ = FIRST.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+    match stop.level() {
+        Stop::No => stop.request(Stop::Gently),
+        Stop::Gently => stop.request(Stop::Now),
+        Stop::Now => {
+            restore_all();
+            let _ = emulate_default_handler(signal);
+        }
+    }
+}
+
+/// Ctrl-Z: all groups of the run first, then we.
+fn suspend() {
+    let since = Instant::now();
+    restore_all();
+    family::signal_all(Signal::TSTP);
+    let _ = emulate_default_handler(SIGTSTP);
+    PAUSED.fetch_add(since.elapsed().as_millis() as u64, Ordering::SeqCst);
+    family::signal_all(Signal::CONT);
+}
+
+fn restore_all() {
+    for (_, restore) in RESTORES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        restore();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_become_more_urgent_requests() {
+        let stop = StopToken::new();
+        let listener = listen(&stop).unwrap();
+        assert_eq!((last_signal(), exit_code()), (None, None));
+        for level in [Stop::Gently, Stop::Now] {
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+            let start = Instant::now();
+            while stop.level() < level && start.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(stop.level(), level);
+        }
+        assert_eq!((last_signal(), exit_code()), (Some(Signal::TERM), Some(143)));
+        drop(listener);
+    }
+
+    #[test]
+    fn the_terminal_is_restored_once_by_the_guard() {
+        let count = std::sync::Arc::new(AtomicU64::new(0));
+        let seen = count.clone();
+        let guard = on_leave(move || {
+            seen.fetch_add(1, Ordering::SeqCst);
+        });
+        restore_all();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _guard = guard;
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(panicked.is_err());
+        restore_all();
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+}

@@ -1,0 +1,148 @@
+//! Who is left after a process has ended: nobody.
+
+use super::*;
+
+#[test]
+fn p5_a_grandchild_that_holds_the_pipe_does_not_hold_the_task() {
+    let _supervisor = supervise();
+    let sleep = unique_sleep();
+    let seen = run_it(&shell(&format!("echo out; sleep {sleep} & exit 0")));
+    assert_eq!(seen.result.exit, Exit::Code(0));
+    assert_eq!(seen.text(Stream::Stdout), ["out"]);
+    assert!(seen.result.leaky);
+    assert!(seen.result.duration < Duration::from_millis(900), "{:?}", seen.result.duration);
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+#[test]
+fn a_grandchild_that_ends_in_time_is_no_leak() {
+    let seen = run_it(&shell("(sleep 0.05; echo late) & exit 0"));
+    assert_eq!(seen.text(Stream::Stdout), ["late"]);
+    assert!(!seen.result.leaky);
+}
+
+#[test]
+fn p1_polite_deaf_and_forking_children_end_within_the_grace() {
+    let supervisor = supervise();
+    let sleep = unique_sleep();
+    for text in [
+        format!("sleep {sleep}"),
+        format!("trap '' INT TERM; sleep {sleep}; sleep {sleep}; sleep {sleep}"),
+        format!("for i in 1 2 3 4; do sh -c 'sleep {sleep} & wait' & done; wait"),
+    ] {
+        let stop = StopToken::new();
+        let later = request_later(&stop, Stop::Gently, Duration::from_millis(200));
+        let seen = run_with(&shell(&text), &stop);
+        later.join().unwrap();
+        assert_eq!(seen.result.exit, Exit::Stopped, "{text}");
+        assert!(seen.result.duration < Duration::from_secs(3), "{text}: {:?}", seen.result.duration);
+        assert_eq!(living(&sleep), Vec::<i32>::new(), "{text}");
+    }
+    assert_eq!(supervisor.end(), 0);
+}
+
+#[test]
+fn p2_the_second_request_kills_at_once() {
+    let sleep = unique_sleep();
+    let mut spec = shell(&format!("trap '' INT TERM; sleep {sleep}; sleep {sleep}"));
+    spec.grace = Duration::from_mins(1);
+    let stop = StopToken::new();
+    let first = request_later(&stop, Stop::Gently, Duration::from_millis(200));
+    let second = request_later(&stop, Stop::Now, Duration::from_millis(500));
+    let seen = run_with(&spec, &stop);
+    first.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(seen.result.exit, Exit::Stopped);
+    assert!(seen.result.duration < Duration::from_millis(1500), "{:?}", seen.result.duration);
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+/// Forks twice and leaves the session, with and without the pipes.
+fn daemons(sleep: &str) -> String {
+    format!(
+        "setsid sh -c 'setsid sleep {sleep} & exec sleep {sleep}' >/dev/null 2>&1 </dev/null & \
+         setsid sleep {sleep} >/dev/null 2>&1 & sleep 0.02"
+    )
+}
+
+#[test]
+fn p4_who_leaves_the_session_is_found_too() {
+    let supervisor = supervise();
+    let sleep = unique_sleep();
+    for _ in 0..20 {
+        let seen = run_it(&shell(&daemons(&sleep)));
+        assert_eq!(seen.result.exit, Exit::Code(0));
+    }
+    supervisor.end();
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+#[test]
+fn p4_a_daemon_that_holds_the_pipe_is_ended_with_its_task() {
+    let _supervisor = supervise();
+    let sleep = unique_sleep();
+    let seen = run_it(&shell(&format!("setsid sleep {sleep} & sleep 0.05")));
+    assert!(seen.result.leaky);
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+#[test]
+fn a_daemon_of_a_task_that_runs_is_left_alone() {
+    let supervisor = supervise();
+    let sleep = unique_sleep();
+    let inner = sleep.clone();
+    let long = std::thread::spawn(move || {
+        let text =
+            format!("setsid sleep {inner} >/dev/null 2>&1 & sleep 1.2; pkill -0 -f 'sleep {inner}' && echo alive");
+        run_it(&shell(&text)).lines
+    });
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(900) {
+        run_it(&shell("sleep 0.01"));
+    }
+    assert_eq!(long.join().unwrap(), [(Stream::Stdout, "alive".to_owned())]);
+    supervisor.end();
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+#[test]
+fn a_service_stays_until_the_end_of_the_run_if_it_may() {
+    let supervisor = supervise();
+    let sleep = unique_sleep();
+    let mut spec = shell(&format!("sleep {sleep} >/dev/null 2>&1 &"));
+    spec.keep_background = true;
+    let seen = run_it(&spec);
+    assert!(!seen.result.leaky);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(200));
+        run_it(&shell("true"));
+    }
+    assert_eq!(living(&sleep).len(), 1);
+    assert_eq!(supervisor.end(), 1);
+    assert_eq!(living(&sleep), Vec::<i32>::new());
+}
+
+#[test]
+fn the_dead_are_taken_off_the_list_while_a_task_runs() {
+    let _supervisor = supervise();
+    // The inner process is orphaned, ends, and must not be seen as a zombie by the one that waits for its number.
+    let text = "sh -c 'sleep 0.1 & echo $!' > pid; read pid < pid; sleep 0.3; \
+                for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do kill -0 $pid 2>/dev/null || { echo gone; exit 0; }; \
+                sleep 0.1; done; exit 1";
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = shell(text);
+    spec.cwd = dir.path().to_owned();
+    let seen = run_it(&spec);
+    assert_eq!(seen.text(Stream::Stdout), ["gone"]);
+}
+
+#[test]
+fn children_of_other_rooms_are_none_of_ours() {
+    let supervisor = supervise();
+    let mut other = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+    run_it(&shell("true"));
+    supervisor.end();
+    assert!(other.try_wait().unwrap().is_none(), "a child that another room started was ended");
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
