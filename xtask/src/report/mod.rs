@@ -6,14 +6,18 @@ pub mod capture;
 pub mod clean;
 pub mod diagnostic;
 pub mod doit;
+pub mod fancy;
 pub mod github;
 pub mod json;
 pub mod junit;
 pub mod layout;
+pub mod live;
 pub mod narrator;
 pub mod options;
 pub mod paint;
 pub mod plain;
+pub mod remaining;
+pub mod screen;
 pub mod summary;
 mod ticker;
 
@@ -42,7 +46,8 @@ pub trait Reporter: Send {
 /// The reporter of this kind; `Auto` is resolved by the options.
 pub fn make(kind: Kind, options: Options) -> Box<dyn Reporter> {
     match kind.resolve(options.is_tty, options.ci) {
-        Kind::Auto | Kind::Fancy | Kind::Plain => Box::new(plain::Plain::new(options)),
+        Kind::Fancy => Box::new(fancy::Fancy::new(options)),
+        Kind::Auto | Kind::Plain => Box::new(plain::Plain::new(options)),
         Kind::Json => Box::new(json::Json::new(options)),
         Kind::Junit => Box::new(junit::Junit::new(options)),
         Kind::Github => Box::new(github::Github::new(options)),
