@@ -1,0 +1,81 @@
+//! What an engine says of itself. Knows nothing of images and containers.
+
+use super::{Docker, DockerError, ask};
+
+/// What is known of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// e.g. `20.10.24+dfsg1`.
+    pub version: String,
+    /// Major and minor number of the newest API it speaks.
+    pub api: (u32, u32),
+    /// Whether `build` can use BuildKit.
+    pub buildkit: bool,
+    /// e.g. `linux`.
+    pub os: String,
+    /// e.g. `amd64`.
+    pub arch: String,
+    /// Where it keeps its data, on its own machine.
+    pub root: Option<String>,
+    /// Bytes free on the disk of its data; only known for the engine of this machine.
+    pub free_disk: Option<u64>,
+    pub cpus: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+impl Engine {
+    /// Whether the Dockerfile frontend inside the engine knows heredocs, `COPY --link` and `RUN --network`.
+    pub fn has_modern_frontend(&self) -> bool {
+        self.buildkit && self.api >= (1, 42)
+    }
+
+    /// `linux/amd64`.
+    pub fn platform(&self) -> String {
+        format!("{}/{}", self.os, self.arch)
+    }
+}
+
+impl Docker {
+    /// Asks the engine who it is.
+    pub fn engine(&self) -> Result<Engine, DockerError> {
+        let version = ask(self.endpoint(), self.api.version())?;
+        let info = ask(self.endpoint(), self.api.info())?;
+        let api = api_version(version.api_version.as_deref().unwrap_or_default());
+        let os = version.os.unwrap_or_default();
+        let podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
+        let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Ok(Engine {
+            version: version.version.unwrap_or_default(),
+            api,
+            buildkit: api >= (1, 39) && os == "linux" && !podman,
+            os,
+            arch: version.arch.unwrap_or_default(),
+            free_disk: info.docker_root_dir.as_deref().filter(|_| self.dialer.is_local()).and_then(free_disk),
+            root: info.docker_root_dir,
+            cpus: count(info.ncpu),
+            memory: count(info.mem_total),
+        })
+    }
+}
+
+fn api_version(text: &str) -> (u32, u32) {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
+}
+
+fn free_disk(path: &str) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn api_versions_compare_as_numbers() {
+        assert!(api_version("1.41") > api_version("1.9"));
+        assert_eq!(api_version("nonsense"), (0, 0));
+    }
+}
