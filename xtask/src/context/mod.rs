@@ -1,1 +1,11 @@
-//! What goes into a build context: ignore rules, visible files, staging, tar.
+//! What goes into a build context: ignore rules, visible files, staging, tar. Knows nothing of engines and tasks.
+
+pub mod glob;
+pub mod ignore;
+mod pattern;
+pub mod visible;
+mod walk;
+
+pub use ignore::Ignore;
+pub use visible::{FileFacts, VisibleError, visible};
+pub use walk::Found;
