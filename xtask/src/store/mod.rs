@@ -5,11 +5,13 @@
 pub mod db;
 pub mod files;
 pub mod glob;
+pub mod lock;
 pub mod logs;
 pub mod statcache;
 
 pub use db::{Record, RunRow, StateDb};
 pub use files::{FileState, Files, StatTuple};
+pub use lock::{Lock, LockError, Owner, Patience};
 
 /// The folder of the state, below the root.
 pub const STATE_DIR: &str = ".xtask";
