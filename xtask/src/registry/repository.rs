@@ -274,6 +274,10 @@ impl Repository {
     pub fn delete(&self, digest: Digest, may_lose: &[&str]) -> Result<Vec<String>, RegistryError> {
         let reference = digest.to_string();
         let about = self.check(Stage::ManifestDelete, &reference)?;
+        if self.digest(&reference)?.is_none() {
+            let said = String::new();
+            return Err(self.fail(Stage::ManifestDelete, &about, ErrorKind::NotFound { said }));
+        }
         let pointed = self.pointed_by(digest)?;
         let mut tags = pointed.all();
         tags.retain(|tag| pointed.indexes.contains(tag) || !may_lose.contains(&tag.as_str()));
@@ -285,7 +289,8 @@ impl Repository {
             ));
         }
         let mut call = self.call(Stage::ManifestDelete, &about, "DELETE", &format!("manifests/{reference}"));
-        call.fine = &[200, 202, 204];
+        // It was there a moment ago: "not found" means that the answer to an earlier try was lost.
+        call.fine = &[200, 202, 204, 404];
         self.client.send(&call)?;
         Ok(pointed.tags)
     }

@@ -2,8 +2,16 @@
 //!
 //! Knows nothing of what is tested. Public so that integration tests and other rooms can use it; the program does not.
 
+mod clock;
+mod content;
+mod fake;
+mod http;
 mod image;
+mod login;
 mod real;
 
+pub use clock::TestClock;
+pub use fake::{Endpoint, FakeRegistry, Fault, Seen};
 pub use image::{SampleImage, push_sample, sample};
+pub use login::Login;
 pub use real::RealRegistry;
