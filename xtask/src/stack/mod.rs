@@ -1,7 +1,10 @@
 //! The stack of images: spec.yml, plans, tags, content keys, what changed, manifests. Knows nothing of engines.
 
+pub mod graph;
 pub mod order;
 pub mod spec;
+pub mod tags;
 pub mod types;
 
+pub use graph::Graph;
 pub use types::*;

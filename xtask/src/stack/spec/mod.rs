@@ -5,11 +5,15 @@ mod current;
 mod fields;
 mod legacy;
 mod load;
+mod migrate;
 mod read;
+mod tree;
 
 #[cfg(test)]
 mod tests;
 
 pub use check::cycle_error;
 pub use load::{folders, load};
-pub use read::{Folder, Source, parse};
+pub use migrate::to_current_form;
+pub use read::{Folder, Source, empty, parse};
+pub use tree::tree;

@@ -147,3 +147,62 @@ fn the_disk_is_read() {
     let error = load(root.path(), &absent).unwrap_err().to_string();
     assert!(error.starts_with("error: the spec `spec.yml` does not exist"), "{error}");
 }
+
+/// The stack without what only the file it came from can have: places and warnings.
+fn without_places(mut stack: Stack) -> String {
+    stack.warnings.clear();
+    stack.form = crate::stack::Form::Current;
+    for image in &mut stack.images {
+        // What the older forms named in vain is left out of the new one.
+        let known: Vec<String> = stack.info_cmds.iter().map(|cmd| cmd.name.clone()).collect();
+        image.info_cmds.retain(|name| known.contains(name));
+    }
+    let text = format!("{stack:?}");
+    regex_lite::Regex::new(r"Place \{[^}]*\}").unwrap().replace_all(&text, "_").into_owned()
+}
+
+#[test]
+fn the_current_form_of_every_sample_reads_as_the_same_stack() {
+    let names =
+        "current one-plan no-plan generation-tag generation-plans older-tags-list older-tags-map trap-contained-names";
+    for name in names.split(' ') {
+        let text = std::fs::read_to_string(data().join(format!("{name}.yml"))).unwrap();
+        let stack = read(name).unwrap();
+        let written = to_current_form(&stack);
+        let source =
+            Source { file: "images/spec.yml", text: &written, folders: sample_folders(&text), change_ignore: None };
+        let again = parse(&source).unwrap_or_else(|errors| panic!("{name}:\n{written}\n{errors}"));
+        assert_eq!(without_places(again.clone()), without_places(stack), "{name}:\n{written}");
+        assert_eq!(again.warnings, [], "{name}:\n{written}");
+        assert_eq!(to_current_form(&again), written, "{name}");
+    }
+}
+
+#[test]
+fn the_current_form_looks_like_this() {
+    insta::assert_snapshot!(to_current_form(&read("older-tags-map").unwrap()), @r"
+    version: 1
+    plans:
+      PYTHON38:
+        tag_prefix: '2021.2'
+    images:
+      base:
+        image_name: lab/base
+    all_info_cmds:
+      OS:
+        description: OS Name
+        command: uname -o
+    change_policy:
+      mode: last_commit
+      build_all:
+      - tests_common
+      - spec.yml
+      - change_ignore.json
+      - conftest.py
+      - scripts/**
+      - model/**
+      - dodo.py
+      - .github/workflows/**
+      full_rebuild_message: null
+    ");
+}
