@@ -3,13 +3,36 @@
 //! [`yaml`] turns bytes into a tree of [`Node`]s with places, [`read`] takes typed values out of it and collects
 //! what is wrong; both serve the spec of the stack too. [`load`] makes the tasks.
 
+mod action;
+mod cx;
 pub mod errors;
+mod files;
+mod load;
+mod members;
+mod names;
 pub mod node;
+mod options;
+pub mod params;
+mod paths;
 pub mod read;
+mod task;
+mod template;
+mod toplevel;
+mod uptodate;
+pub mod world;
 pub mod yaml;
 
 pub use errors::Errors;
+pub use load::load;
 pub use node::{Node, Scalar, Style, Value};
+pub use toplevel::unknown_globals;
+pub use world::{ActionForm, COMMANDS, Expand, ImageInfo, LoadWorld, Loaded, Quote, RUN_TIME_NAMES};
 
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod load_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod yaml_tests;

@@ -110,6 +110,7 @@ impl Node {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map".to_owned(),
             Value::Scalar(_) if self.is_null() => "empty".to_owned(),
+            Value::Scalar(scalar) if scalar.text.trim().is_empty() => "empty text".to_owned(),
             Value::Scalar(scalar) => format!("`{}`", shorten(&scalar.text)),
         }
     }

@@ -157,6 +157,7 @@ struct Anchored {
 }
 
 /// Events to nodes.
+#[derive(Default)]
 struct Builder {
     file: Arc<str>,
     stack: Vec<Frame>,
@@ -172,18 +173,7 @@ struct Builder {
 
 impl Builder {
     fn new(file: Arc<str>) -> Self {
-        Self {
-            file,
-            stack: Vec::new(),
-            root: None,
-            documents: 0,
-            anchors: HashMap::new(),
-            nodes: 0,
-            aliases: 0,
-            alias_nodes: 0,
-            alias_bytes: 0,
-            errors: Errors::new(),
-        }
+        Self { file, ..Self::default() }
     }
 
     /// Takes one event. An error here ends the reading: going on would cost what the budget forbids.
