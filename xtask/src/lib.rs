@@ -34,6 +34,8 @@ pub mod environment;
 
 pub mod action;
 
+pub mod engine;
+
 pub mod watch;
 
 pub mod report;

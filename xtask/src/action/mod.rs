@@ -1,1 +1,211 @@
-//! The built-in actions and the trait that embedders implement for their own.
+//! What a built-in action is: the trait that the ones here implement, and those that another repository registers.
+//!
+//! Knows nothing of the graph or of when an action runs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::graph::Links;
+use crate::model::{Diagnostic, Digest, Reason, StopToken, Stream};
+use crate::rebuild::Part;
+
+/// One kind of action, e.g. `image_build`. Implementations hold what they need (an engine, a stack) themselves.
+pub trait ActionType: Send + Sync {
+    /// The key under which tasks.yaml uses it.
+    fn name(&self) -> &str;
+
+    /// What it takes and gives, from its arguments alone: without looking at anything that may change.
+    ///
+    /// # Errors
+    /// Arguments that are wrong.
+    fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        let _ = args;
+        Ok(Links::default())
+    }
+
+    /// Looks at the outside world before the verdict; only called if its links say `observes`.
+    ///
+    /// # Errors
+    /// What it needs to see cannot be seen: the task ends in an error.
+    fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
+        let _ = call;
+        Ok(Observed::default())
+    }
+
+    /// Does it. Called on a worker thread.
+    ///
+    /// # Errors
+    /// Why it failed.
+    fn run(&self, call: &Call<'_>) -> Result<Done, Failure>;
+}
+
+/// What an action is given.
+pub struct Call<'a> {
+    /// The root of the repository.
+    pub root: &'a Path,
+    pub task: &'a str,
+    /// The arguments, templates expanded.
+    pub args: &'a Value,
+    /// The values of the tasks that provide the needed resources, by resource.
+    pub resources: &'a BTreeMap<Arc<str>, Value>,
+    /// The values of this task's last success.
+    pub previous: Option<&'a Value>,
+    /// The environment for processes that it starts.
+    pub env: &'a [(std::ffi::OsString, std::ffi::OsString)],
+    pub stop: &'a StopToken,
+    pub out: &'a dyn Output,
+}
+
+/// Where an action's output goes.
+pub trait Output: Sync {
+    /// One line without its newline: to the screen and the task's log.
+    fn line(&self, stream: Stream, line: &[u8]);
+
+    /// How far it is: `done` of `total` (0 = unknown) and a short text.
+    fn progress(&self, done: u64, total: u64, text: &str);
+}
+
+/// What an action saw before the verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Parts of the fingerprint.
+    pub parts: Vec<Part>,
+    /// Reasons to run whatever the record says.
+    pub forced: Vec<Reason>,
+    /// The effect is there already, record or not.
+    pub satisfied: bool,
+    /// The values that a run would produce, where they are known without one.
+    pub values: Option<Map<String, Value>>,
+    pub result: Option<Digest>,
+}
+
+/// What an action leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// What `result_dep` compares; the values if absent.
+    pub result: Option<Digest>,
+    /// For `getargs` and for tasks that need its resources.
+    pub values: Map<String, Value>,
+    /// A fact worth a word, e.g. `same image as before`.
+    pub remark: Option<String>,
+}
+
+/// Why an action did not succeed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// An error of the machinery (exit 2) rather than a failure of the work (exit 1).
+    pub is_error: bool,
+    /// It was told to stop.
+    pub interrupted: bool,
+    pub diagnostic: Diagnostic,
+}
+
+impl Failure {
+    /// The work itself failed: a command, a test, a build.
+    pub fn failed(diagnostic: Diagnostic) -> Self {
+        Self { is_error: false, interrupted: false, diagnostic }
+    }
+
+    /// It could not even be tried.
+    pub fn error(diagnostic: Diagnostic) -> Self {
+        Self { is_error: true, interrupted: false, diagnostic }
+    }
+
+    /// It was told to stop.
+    pub fn interrupted(task: &str) -> Self {
+        Self { is_error: false, interrupted: true, diagnostic: Diagnostic::error(format!("task `{task}` was interrupted")) }
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::failed(diagnostic)
+    }
+}
+
+/// A check that an item of `uptodate` names, e.g. `image`.
+pub trait Check: Send + Sync {
+    fn name(&self) -> &str;
+
+    /// Looks; changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be seen: the task ends in an error.
+    fn look(&self, call: &Call<'_>) -> Result<Seen, Failure>;
+}
+
+/// What a check saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its own opinion, if it has one.
+    pub satisfied: Option<bool>,
+    /// A value that is compared with that of the last success.
+    pub value: Option<String>,
+    /// A reason to run whatever the record says.
+    pub reason: Option<Reason>,
+}
+
+/// All kinds of actions and checks that a taskfile may use.
+#[derive(Clone, Default)]
+pub struct ActionSet {
+    actions: BTreeMap<String, Arc<dyn ActionType>>,
+    checks: BTreeMap<String, Arc<dyn Check>>,
+}
+
+impl ActionSet {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one; a later one replaces an earlier one of the same name.
+    pub fn add(&mut self, action: impl ActionType + 'static) {
+        self.add_shared(Arc::new(action));
+    }
+
+    pub fn add_shared(&mut self, action: Arc<dyn ActionType>) {
+        self.actions.insert(action.name().to_owned(), action);
+    }
+
+    /// Adds a check; a later one replaces an earlier one of the same name.
+    pub fn add_check(&mut self, check: impl Check + 'static) {
+        self.checks.insert(check.name().to_owned(), Arc::new(check));
+    }
+
+    pub fn check(&self, name: &str) -> Option<&Arc<dyn Check>> {
+        self.checks.get(name)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn ActionType>> {
+        self.actions.get(name)
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.actions.keys().map(String::as_str).collect()
+    }
+}
+
+/// A required text argument.
+///
+/// # Errors
+/// It is absent or no text.
+pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Diagnostic> {
+    args.get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Diagnostic::error(format!("action `{action}` needs the argument `{name}` as text")))
+}
+
+/// Refuses arguments that the action does not know.
+///
+/// # Errors
+/// Names the first unknown one, with the nearest known name.
+pub fn known(action: &str, args: &Value, names: &[&str]) -> Result<(), Diagnostic> {
+    let unknown = args.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !names.contains(&name.as_str()));
+    match unknown {
+        None => Ok(()),
+        Some(name) => Err(Diagnostic::error(format!("action `{action}` has unknown argument `{name}`"))
+            .maybe_help(crate::model::words::suggest("argument", name, names))),
+    }
+}

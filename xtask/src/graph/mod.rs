@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub use build::build;
 pub use links::{Links, Need};
 pub use select::{Selection, closure, select};
+pub(crate) use select::follows;
 pub use wildcard::{is_wildcard, matches};
 
 use crate::model::{Place, RepoPath, Task};

@@ -1,0 +1,126 @@
+//! The end of a run: teardowns, history, exit code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::job::Message;
+use super::run::{Run, Summary, guarded, unix_seconds};
+use super::worker;
+use crate::action::Failure;
+use crate::graph::TaskId;
+use crate::model::{Diagnostic, Event, Outcome, StopToken, Task};
+use crate::store::db::RunRow;
+
+impl Run<'_> {
+    /// Teardowns, history and exit code.
+    pub(super) fn end(mut self) -> Result<Summary, Diagnostic> {
+        self.project.db.commit()?;
+        let teardown_failed = self.teardowns();
+        let exit = self.exit(teardown_failed);
+        let duration = self.begun.elapsed();
+        let not_reached = self.not_reached();
+        self.write_history(exit, duration)?;
+        self.project.files.save();
+        let (counts, saved) = (self.counts, self.saved);
+        self.emit(Event::RunFinished { exit, counts, duration, saved });
+        let outcomes = self.outcomes.iter().map(|(id, outcome)| (self.graph.name(*id).clone(), *outcome)).collect();
+        Ok(Summary { exit, counts, outcomes, not_reached })
+    }
+
+    /// Runs the teardowns of every started task, in reverse order of start, each once. True if one failed that counts.
+    fn teardowns(&mut self) -> bool {
+        let mut failed = false;
+        let with_teardown = |id: &TaskId| !self.graph.task(*id).teardown.is_empty();
+        let order: Vec<TaskId> = self.started.iter().rev().copied().filter(with_teardown).collect();
+        for id in order {
+            let task = self.graph.node(id).task.clone();
+            if let Err(failure) = self.teardown(id, &task) {
+                failed |= !task.teardown_best_effort;
+                let mut problem = failure.diagnostic;
+                problem.message = format!("teardown of {}", problem.message);
+                problem.warning = task.teardown_best_effort;
+                self.emit(Event::Notice(Box::new(problem)));
+            }
+        }
+        failed
+    }
+
+    /// The teardown list of one task; stops at its first failing action.
+    fn teardown(&mut self, id: TaskId, task: &Task) -> Result<(), Failure> {
+        let mut job = self.teardown_job(id).map_err(Failure::error)?;
+        // An interrupted run still tears down; a second Ctrl-C ends it through the processes' own group.
+        job.stop = StopToken::new();
+        job.task = Arc::new(Task {
+            actions: task.teardown.clone(),
+            targets: Vec::new(),
+            require: Vec::new(),
+            retry: None,
+            delete_on_error: false,
+            ..task.clone()
+        });
+        let queue = self.shared_queue();
+        let result = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| guarded(|| worker::run(&job, &queue)));
+            while !worker.is_finished() {
+                if let Some(Message::Output(event)) = queue.pop(Duration::from_millis(20)) {
+                    self.emit(event);
+                }
+            }
+            worker.join()
+        });
+        for message in queue.drain() {
+            if let Message::Output(event) = message {
+                self.emit(event);
+            }
+        }
+        match result {
+            Ok(Ok(finished)) => finished.failure.map_or(Ok(()), Err),
+            Ok(Err(failure)) => Err(failure),
+            // `guarded` catches every panic.
+            Err(_) => Err(Failure::error(Diagnostic::error(format!("task `{}` broke in its teardown", task.name)))),
+        }
+    }
+
+    /// 130 interrupted, 2 an error, 1 a failure; unmet tasks count through their root causes.
+    fn exit(&self, teardown_failed: bool) -> u8 {
+        let any = |wanted: Outcome| self.outcomes.iter().any(|(_, outcome)| *outcome == wanted);
+        if self.options.stop.is_requested() || any(Outcome::Interrupted) {
+            130
+        } else if any(Outcome::Error) {
+            2
+        } else if any(Outcome::Failed) || teardown_failed || (self.options.strict && any(Outcome::Ignored)) {
+            1
+        } else {
+            0
+        }
+    }
+
+    fn write_history(&mut self, exit: u8, duration: Duration) -> Result<(), Diagnostic> {
+        if self.history.is_empty() && exit == 0 {
+            return self.project.db.commit();
+        }
+        let started = unix_seconds() - duration.as_secs() as i64;
+        let row = RunRow { id: 0, started, seconds: duration.as_secs_f64(), exit, command: self.options.command.clone() };
+        self.project.db.add_run(&row, &self.history)?;
+        self.project.db.commit()
+    }
+}
+
+impl super::job::Finished {
+    /// How a worker ends that panicked.
+    pub(super) fn broken(failure: Failure) -> Self {
+        Self {
+            failure: Some(failure),
+            values: serde_json::Map::new(),
+            result: crate::model::Digest::of(b""),
+            stdout: Vec::new(),
+            remark: None,
+            duration: Duration::ZERO,
+            tail: Vec::new(),
+            has_log: false,
+            moved_inputs: Vec::new(),
+            targets: Vec::new(),
+            leaky: None,
+        }
+    }
+}

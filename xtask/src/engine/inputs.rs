@@ -1,0 +1,152 @@
+//! Which files a task reads, and what they are now. Knows nothing of verdicts.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rayon::prelude::*;
+
+use super::Project;
+use crate::graph::{Graph, TaskId};
+use crate::model::task::FileDep;
+use crate::model::{Diagnostic, RepoPath, words};
+use crate::store::{FileState, Files, glob};
+
+/// The inputs of one task.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inputs {
+    /// Sorted, without repeats; all of them exist unless `tolerated`.
+    pub paths: Vec<RepoPath>,
+    /// Named literally: must exist.
+    pub required: Vec<RepoPath>,
+}
+
+/// Inputs that were computed by other tasks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extra {
+    pub file_dep: Vec<FileDep>,
+    /// Read from a depfile: may have vanished.
+    pub discovered: Vec<RepoPath>,
+}
+
+/// Expands the inputs of all these tasks and observes every file, in parallel.
+pub(super) fn prefetch(project: &mut Project, plan: &[TaskId]) -> HashMap<TaskId, Inputs> {
+    let (graph, root) = (&*project.graph, &project.root);
+    let found: Vec<(TaskId, Inputs)> = plan
+        .par_iter()
+        .with_min_len(32)
+        .filter(|id| !graph.task(**id).is_group())
+        .map(|id| (*id, expand(graph, root, *id, &Extra::default())))
+        .collect();
+    let targets = plan.iter().flat_map(|id| target_paths(graph, *id));
+    let all: Vec<RepoPath> = found.iter().flat_map(|(_, inputs)| inputs.paths.iter().cloned()).chain(targets).collect();
+    project.files.observe(&all);
+    found.into_iter().collect()
+}
+
+/// All targets of a task, declared or of its actions.
+pub(super) fn target_paths(graph: &Graph, id: TaskId) -> Vec<RepoPath> {
+    let node = graph.node(id);
+    node.task.targets.iter().map(|target| target.path.clone()).chain(node.links.targets.iter().cloned()).collect()
+}
+
+/// Expands the inputs of one task.
+pub(super) fn expand(graph: &Graph, root: &std::path::Path, id: TaskId, extra: &Extra) -> Inputs {
+    let node = graph.node(id);
+    let task = &node.task;
+    let watched = if task.watch_only { &[][..] } else { &task.watch[..] };
+    let mut patterns: Vec<FileDep> = Vec::new();
+    let declared = if watched.is_empty() && extra.file_dep.is_empty() {
+        &task.file_dep
+    } else {
+        patterns.extend(task.file_dep.iter().chain(&extra.file_dep).chain(watched).cloned());
+        &patterns
+    };
+    let mut found = glob::expand(root, declared);
+    // What may be absent without being an error: paths that only wake the watch, and those found in a depfile.
+    let optional: BTreeSet<&str> = watched.iter().map(|dep| &*dep.pattern).collect();
+    found.literal.retain(|path| !optional.contains(&*path.lossy()) && !node.links.targets.contains(path));
+    found.paths.extend(extra.discovered.iter().cloned());
+    for path in &node.links.inputs {
+        found.paths.extend(glob::files_below(root, path));
+    }
+    if !task.in_out {
+        let own: BTreeSet<RepoPath> = target_paths(graph, id).into_iter().collect();
+        // A directory that is read and written: what the task itself makes there is not its input.
+        if !own.is_empty() {
+            found.paths.retain(|path| !own.contains(path) || found.literal.contains(path));
+        }
+    }
+    found.paths.sort_unstable();
+    found.paths.dedup();
+    Inputs { paths: found.paths, required: found.literal }
+}
+
+/// The first input that cannot be used, as an error. Call after the inputs were observed.
+pub(super) fn problem(graph: &Graph, files: &mut Files, id: TaskId, inputs: &Inputs) -> Option<Diagnostic> {
+    let task = graph.task(id);
+    files.observe(&inputs.paths);
+    let unusable = inputs.paths.iter().find_map(|path| match files.peek(path) {
+        FileState::Missing if inputs.required.binary_search(path).is_ok() => Some(missing(graph, files, id, path)),
+        FileState::Special => Some(
+            Diagnostic::error(format!("file_dep `{path}` of task `{}` is neither a file nor a directory", task.name))
+                .note("pipes, sockets and devices have no content to compare"),
+        ),
+        FileState::Unreadable(why) => Some(
+            Diagnostic::error(format!("file_dep `{path}` of task `{}` cannot be read", task.name))
+                .cause(why)
+                .help(format!("chmod u+r {path}")),
+        ),
+        _ => None,
+    });
+    unusable.map(|error| {
+        let place = task.file_dep.iter().find(|dep| error.message.contains(&format!("`{}`", dep.pattern)));
+        error.at(place.map_or_else(|| task.place.clone(), |dep| dep.place.clone()))
+    })
+}
+
+fn missing(graph: &Graph, files: &Files, id: TaskId, path: &RepoPath) -> Diagnostic {
+    let task = graph.task(id);
+    let made_by = graph.maker(path).filter(|maker| *maker != id);
+    let message = match made_by {
+        Some(maker) => format!("file_dep `{path}` of task `{}` was not made by task `{}`", task.name, graph.name(maker)),
+        None => format!("file_dep `{path}` of task `{}` does not exist, and no task has it as a target", task.name),
+    };
+    Diagnostic::error(message).maybe_help(similar(files, path))
+}
+
+fn similar(files: &Files, path: &RepoPath) -> Option<String> {
+    let dir = path.parent()?;
+    let entries = std::fs::read_dir(files.root().join(dir.as_path())).ok()?;
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let wanted = String::from_utf8_lossy(path.parts().last()?).into_owned();
+    let name = words::closest(&wanted, names.iter().map(String::as_str))?;
+    let found = RepoPath::new(&dir, name)?;
+    Some(format!("a file with a similar name exists: `{found}`"))
+}
+
+/// Reads a depfile: make's format (`target: a b \`), or a JSON list of paths. Paths outside the root are left out.
+pub(super) fn read_depfile(text: &str) -> Vec<RepoPath> {
+    if let Ok(list) = serde_json::from_str::<Vec<String>>(text) {
+        return list.iter().filter_map(RepoPath::from_root).collect();
+    }
+    let joined = text.replace("\\\r\n", " ").replace("\\\n", " ");
+    let after_colon = joined.lines().filter_map(|line| line.split_once(": ").map(|(_, rest)| rest.to_owned()));
+    let mut paths = Vec::new();
+    for line in after_colon {
+        let escaped = line.replace("\\ ", "\u{0}");
+        paths.extend(escaped.split_whitespace().filter_map(|word| RepoPath::from_root(word.replace('\u{0}', " "))));
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depfiles_of_make_and_json() {
+        let names = |text: &str| read_depfile(text).iter().map(RepoPath::lossy).collect::<Vec<_>>();
+        assert_eq!(names("o.o: a.c \\\n  b\\ c.h\n"), ["a.c", "b c.h"]);
+        assert_eq!(names(r#"["x/y", "z"]"#), ["x/y", "z"]);
+        assert_eq!(names("o: /usr/include/stdio.h"), Vec::<String>::new());
+    }
+}

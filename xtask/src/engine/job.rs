@@ -1,0 +1,74 @@
+//! What a worker is given and what it gives back. Plain data between threads.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::scope::Expander;
+use crate::action::{ActionSet, Failure};
+use crate::graph::TaskId;
+use crate::model::{Diagnostic, Digest, Event, Reason, RepoPath, StopToken, Task};
+use crate::rebuild::Part;
+use crate::store::{FileState, StatTuple};
+
+/// Everything that can wake the main thread.
+pub(super) enum Message {
+    Output(Event),
+    Probed(TaskId, Box<Probed>),
+    Finished(TaskId, Box<Finished>),
+}
+
+/// What every worker needs of one task; cheap to clone parts are shared.
+pub(super) struct Job {
+    pub id: TaskId,
+    pub task: Arc<Task>,
+    pub root: Arc<PathBuf>,
+    pub actions: ActionSet,
+    pub expander: Arc<dyn Expander>,
+    pub scope: Value,
+    pub env: Vec<(OsString, OsString)>,
+    pub resources: BTreeMap<Arc<str>, Value>,
+    pub previous: Option<Value>,
+    pub stop: StopToken,
+    pub grace: Duration,
+    /// Inputs as they were decided upon, to be compared after the last action.
+    pub inputs: Vec<(RepoPath, Option<StatTuple>)>,
+    /// Targets to be verified and hashed after the last action.
+    pub targets: Vec<(RepoPath, bool)>,
+}
+
+/// What was found out about the outside world before a verdict.
+#[derive(Default)]
+pub(super) struct Probed {
+    /// `if` is false.
+    pub skip: bool,
+    pub false_checks: Vec<String>,
+    pub parts: Vec<Part>,
+    pub forced: Vec<Reason>,
+    /// Every action's effect is there.
+    pub satisfied: bool,
+    pub values: Option<Map<String, Value>>,
+    pub result: Option<Digest>,
+    pub failure: Option<Failure>,
+}
+
+/// How the actions of a task went.
+pub(super) struct Finished {
+    pub failure: Option<Failure>,
+    pub values: Map<String, Value>,
+    pub result: Digest,
+    /// Stdout of the last command, for `expand_after` and `calc_dep`.
+    pub stdout: Vec<u8>,
+    pub remark: Option<String>,
+    pub duration: Duration,
+    pub tail: Vec<String>,
+    pub has_log: bool,
+    /// Inputs that are not as they were.
+    pub moved_inputs: Vec<RepoPath>,
+    pub targets: Vec<(RepoPath, FileState)>,
+    pub leaky: Option<Diagnostic>,
+}

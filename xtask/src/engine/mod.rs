@@ -1,0 +1,121 @@
+//! The loop: scheduler, rebuilder, workers and store put together; events out.
+//!
+//! Never prints and never reads the environment. The main thread owns the scheduler, the records and every decision;
+//! workers run actions and post messages to one queue.
+//!
+//! Approach of a run:
+//! - observe every input of the plan at once, in parallel;
+//! - take ready tasks: up to date is final at once, the others join their pools (after their setup tasks);
+//! - start what has room, withdraw its record first (durably), then wait for a message;
+//! - when a task ends: verify its targets, compare its inputs with those before, write its record, go on;
+//! - at the end: teardowns in reverse order of start, then the history.
+
+mod decide;
+mod finish;
+mod inputs;
+mod job;
+pub mod plan;
+mod probe;
+mod run;
+pub mod scope;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use plan::{Prediction, Status, accept, predict};
+pub use run::{Summary, run};
+pub use scope::Expander;
+
+use crate::action::ActionSet;
+use crate::exec::environment::Variables;
+use crate::graph::{Graph, TaskId};
+use crate::model::task::Config;
+use crate::model::{Diagnostics, RepoPath, Secret, StopToken, Task};
+use crate::store::{Files, Record, StateDb};
+
+/// A repository with its graph and its state: everything that outlives one run (watch makes many).
+pub struct Project {
+    pub root: PathBuf,
+    pub graph: Arc<Graph>,
+    pub config: Config,
+    pub pools: BTreeMap<Arc<str>, usize>,
+    pub actions: ActionSet,
+    pub expander: Arc<dyn Expander>,
+    pub db: StateDb,
+    pub files: Files,
+    pub records: HashMap<String, Record>,
+    /// Our own environment, as the world gave it.
+    pub env: Variables,
+    /// For keyed digests of secrets; random, one per workspace.
+    pub key: Secret,
+    /// Values of params by task, from the command line, the environment, the file and defaults.
+    pub params: HashMap<TaskId, BTreeMap<Arc<str>, ParamValue>>,
+    /// Remaining words, for tasks with `pos_arg`.
+    pub positional: HashMap<TaskId, Vec<String>>,
+    pub expand: Option<Arc<ExpandTasks>>,
+    pub token: String,
+}
+
+/// Reads the tasks that another task printed (`expand_after`): the group and the output.
+pub type ExpandTasks = dyn Fn(&Task, &str) -> Result<Vec<Task>, Diagnostics> + Send + Sync;
+
+/// A value of a param, with whether it must be hidden.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamValue {
+    pub value: Value,
+    pub secret: bool,
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Tasks at once.
+    pub jobs: usize,
+    /// Go on with tasks that do not need a failed one.
+    pub keep_going: bool,
+    /// Run everything in the plan, up to date or not.
+    pub always: bool,
+    /// Without the order dependencies of what was named.
+    pub single: bool,
+    /// Run tasks that were told to be ignored.
+    pub include_ignored: bool,
+    /// Ignored tasks make the run fail.
+    pub strict: bool,
+    /// As if these files had changed.
+    pub what_if: Vec<RepoPath>,
+    /// Random order where edges allow it, from this seed.
+    pub shuffle: Option<u64>,
+    pub verbosity: Option<u8>,
+    /// Between a polite signal and KILL.
+    pub grace: Duration,
+    /// The command line, for the history; without secrets.
+    pub command: String,
+    pub stop: StopToken,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            jobs: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            keep_going: false,
+            always: false,
+            single: false,
+            include_ignored: false,
+            strict: false,
+            what_if: Vec::new(),
+            shuffle: None,
+            verbosity: None,
+            grace: Duration::from_secs(10),
+            command: String::new(),
+            stop: StopToken::new(),
+        }
+    }
+}
