@@ -116,7 +116,11 @@ impl Failure {
 
     /// It was told to stop.
     pub fn interrupted(task: &str) -> Self {
-        Self { is_error: false, interrupted: true, diagnostic: Diagnostic::error(format!("task `{task}` was interrupted")) }
+        Self {
+            is_error: false,
+            interrupted: true,
+            diagnostic: Diagnostic::error(format!("task `{task}` was interrupted")),
+        }
     }
 }
 
@@ -202,7 +206,8 @@ pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Di
 /// # Errors
 /// Names the first unknown one, with the nearest known name.
 pub fn known(action: &str, args: &Value, names: &[&str]) -> Result<(), Diagnostic> {
-    let unknown = args.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !names.contains(&name.as_str()));
+    let unknown =
+        args.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !names.contains(&name.as_str()));
     match unknown {
         None => Ok(()),
         Some(name) => Err(Diagnostic::error(format!("action `{action}` has unknown argument `{name}`"))

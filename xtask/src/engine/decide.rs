@@ -118,11 +118,16 @@ fn observe(
         let value = project.files.peek(path).signature().map_or(PartValue::Absent, PartValue::Digest);
         parts.push(Part { key: PartKey::FileDep(path.clone()), value });
         if given.options.what_if.contains(path) {
-            seen.forced.push(Reason::FileDepChanged { path: path.lossy(), old: String::new(), new: "as if changed".into() });
+            seen.forced.push(Reason::FileDepChanged {
+                path: path.lossy(),
+                old: String::new(),
+                new: "as if changed".into(),
+            });
         }
     }
     let watched = !task.watch.is_empty() && !task.watch_only;
-    seen.has_file_dep = !task.file_dep.is_empty() || !given.extra.file_dep.is_empty() || watched || !node.links.inputs.is_empty();
+    seen.has_file_dep =
+        !task.file_dep.is_empty() || !given.extra.file_dep.is_empty() || watched || !node.links.inputs.is_empty();
     let mut compares = params(project, id, task, &mut parts);
     compares |= environment(project, task, &mut parts);
     for edge in node.needs.iter().filter(|edge| edge.why == Why::ResultDep) {
@@ -225,14 +230,15 @@ fn params(project: &Project, id: TaskId, task: &Task, parts: &mut Vec<Part>) -> 
 
 /// Whether any template of the task's actions, environment or cwd has this name in it.
 fn mentions(task: &Task, name: &str) -> bool {
-    let in_text = |text: &str| text.contains("{") && text.contains(name);
+    let in_text = |text: &str| text.contains('{') && text.contains(name);
     task.actions.iter().any(|action| {
         let own = match &action.kind {
             ActionKind::Shell(text) => in_text(text),
             ActionKind::Argv(words) => words.iter().any(|word| in_text(word)),
             ActionKind::BuiltIn { args, .. } => in_text(args.text()),
         };
-        own || action.step.env.values().any(|text| in_text(text)) || action.step.cwd.as_ref().is_some_and(|text| in_text(text))
+        own || action.step.env.values().any(|text| in_text(text))
+            || action.step.cwd.as_ref().is_some_and(|text| in_text(text))
     }) || task.env.values().any(|text| in_text(text))
         || task.cwd.as_ref().is_some_and(|text| in_text(text))
 }
@@ -301,14 +307,17 @@ fn check(
         Uptodate::Null => None,
         Uptodate::Bool(_) | Uptodate::RunOnce | Uptodate::Timeout(_) | Uptodate::Shell(_) => Some(None),
         // Their parts come with the probe.
-        Uptodate::OutputOf(_) | Uptodate::Image(_) | Uptodate::RemoteTag(_) | Uptodate::Named { .. } => Some(Some(Vec::new())),
+        Uptodate::OutputOf(_) | Uptodate::Image(_) | Uptodate::RemoteTag(_) | Uptodate::Named { .. } => {
+            Some(Some(Vec::new()))
+        }
         Uptodate::ConfigChanged(json) => {
             let key = PartKey::Check("config_changed".into());
             Some(Some(vec![Part { key, value: PartValue::Digest(Digest::of(json.text().as_bytes())) }]))
         }
         Uptodate::Stat { path, field } => {
             let meta = std::fs::metadata(project.root.join(path.as_path())).map_err(|error| {
-                Diagnostic::error(format!("uptodate item `stat` needs `{path}`, which cannot be looked at")).cause(error)
+                Diagnostic::error(format!("uptodate item `stat` needs `{path}`, which cannot be looked at"))
+                    .cause(error)
             })?;
             use std::os::unix::fs::MetadataExt;
             let (name, time) = match field {
@@ -345,7 +354,8 @@ fn words(item: &Uptodate) -> String {
 fn targets(project: &mut Project, id: TaskId, seen: &mut Observation) {
     let graph = project.graph.clone();
     let node = graph.node(id);
-    let declared = node.task.targets.iter().map(|target| (&target.path, target.policy, target.optional, target.directory));
+    let declared =
+        node.task.targets.iter().map(|target| (&target.path, target.policy, target.optional, target.directory));
     let linked = node.links.targets.iter().map(|path| (path, TargetPolicy::Auto, false, false));
     for (path, policy, optional, _) in declared.chain(linked) {
         let state = project.files.get(path);
@@ -395,10 +405,16 @@ pub(super) struct Calculated {
 ///
 /// # Errors
 /// A value of a wrong type.
-pub(super) fn calculated(project: &Project, id: TaskId, sources: &[TaskId], results: &HashMap<TaskId, Result_>) -> Result<Calculated, Diagnostic> {
+pub(super) fn calculated(
+    project: &Project,
+    id: TaskId,
+    sources: &[TaskId],
+    results: &HashMap<TaskId, Result_>,
+) -> Result<Calculated, Diagnostic> {
     let graph = &project.graph;
     let task = graph.task(id);
-    let mut all = Calculated { extra: Extra::default(), task_dep: Vec::new(), uptodate: Vec::new(), calc_dep: Vec::new() };
+    let mut all =
+        Calculated { extra: Extra::default(), task_dep: Vec::new(), uptodate: Vec::new(), calc_dep: Vec::new() };
     for dep in &task.calc_dep {
         if let CalcDep::Depfile(path) = &dep.value
             && let Ok(text) = std::fs::read_to_string(project.root.join(path.as_path()))
@@ -424,7 +440,11 @@ pub(super) fn calculated(project: &Project, id: TaskId, sources: &[TaskId], resu
         for text in list("file_dep")? {
             let (pattern, negated) = text.strip_prefix('!').map_or((&*text, false), |rest| (rest, true));
             let normal = RepoPath::from_root(pattern).map_or_else(|| pattern.to_owned(), |path| path.lossy());
-            all.extra.file_dep.push(crate::model::task::FileDep { pattern: normal.into(), negated, place: task.place.clone() });
+            all.extra.file_dep.push(crate::model::task::FileDep {
+                pattern: normal.into(),
+                negated,
+                place: task.place.clone(),
+            });
         }
         all.task_dep.extend(list("task_dep")?);
         all.calc_dep.extend(list("calc_dep")?);

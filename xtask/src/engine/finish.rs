@@ -88,10 +88,9 @@ impl Run<'_> {
             130
         } else if any(Outcome::Error) {
             2
-        } else if any(Outcome::Failed) || teardown_failed || (self.options.strict && any(Outcome::Ignored)) {
-            1
         } else {
-            0
+            let ignored = self.options.strict && any(Outcome::Ignored);
+            u8::from(any(Outcome::Failed) || teardown_failed || ignored)
         }
     }
 
@@ -100,7 +99,8 @@ impl Run<'_> {
             return self.project.db.commit();
         }
         let started = unix_seconds() - duration.as_secs() as i64;
-        let row = RunRow { id: 0, started, seconds: duration.as_secs_f64(), exit, command: self.options.command.clone() };
+        let row =
+            RunRow { id: 0, started, seconds: duration.as_secs_f64(), exit, command: self.options.command.clone() };
         self.project.db.add_run(&row, &self.history)?;
         self.project.db.commit()
     }

@@ -107,7 +107,9 @@ fn missing(graph: &Graph, files: &Files, id: TaskId, path: &RepoPath) -> Diagnos
     let task = graph.task(id);
     let made_by = graph.maker(path).filter(|maker| *maker != id);
     let message = match made_by {
-        Some(maker) => format!("file_dep `{path}` of task `{}` was not made by task `{}`", task.name, graph.name(maker)),
+        Some(maker) => {
+            format!("file_dep `{path}` of task `{}` was not made by task `{}`", task.name, graph.name(maker))
+        }
         None => format!("file_dep `{path}` of task `{}` does not exist, and no task has it as a target", task.name),
     };
     Diagnostic::error(message).maybe_help(similar(files, path))

@@ -24,7 +24,6 @@ pub(super) enum Message {
 
 /// What every worker needs of one task; cheap to clone parts are shared.
 pub(super) struct Job {
-    pub id: TaskId,
     pub task: Arc<Task>,
     pub root: Arc<PathBuf>,
     pub actions: ActionSet,

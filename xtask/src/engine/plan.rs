@@ -23,7 +23,10 @@ pub enum Status {
     UpToDate,
     WillRun(Vec<Reason>),
     /// It depends on what these tasks produce when they run; the reasons are those known already.
-    MayRun { after: Vec<Arc<str>>, reasons: Vec<Reason> },
+    MayRun {
+        after: Vec<Arc<str>>,
+        reasons: Vec<Reason>,
+    },
     Error(Box<Diagnostic>),
     Ignored,
     Skipped,
@@ -46,7 +49,8 @@ pub fn predict(project: &mut Project, selection: &Selection, options: &Options) 
     let plan = graph::closure(&graph, selection, options.single);
     project.files.next_epoch();
     let fetched = inputs::prefetch(project, &plan);
-    let mut predictor = Predictor { project, options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
+    let mut predictor =
+        Predictor { project, options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
     for id in plan {
         predictor.visit(id, fetched.get(&id));
     }
@@ -123,10 +127,10 @@ impl Predictor<'_> {
             }
         }
         let decision = self.decision(id, fetched, probed.as_ref());
-        self.classify(decision, after, record.success.is_some())
+        Self::classify(decision, after, record.success.is_some())
     }
 
-    fn classify(&self, decision: Decision, after: Vec<Arc<str>>, has_record: bool) -> Status {
+    fn classify(decision: Decision, after: Vec<Arc<str>>, has_record: bool) -> Status {
         match decision.verdict {
             Verdict::UpToDate if after.is_empty() => Status::UpToDate,
             Verdict::UpToDate => Status::MayRun { after, reasons: Vec::new() },
@@ -145,7 +149,8 @@ impl Predictor<'_> {
 
     fn decision(&mut self, id: TaskId, fetched: Option<&inputs::Inputs>, probed: Option<&Probed>) -> Decision {
         let graph = self.project.graph.clone();
-        let sources: Vec<TaskId> = graph.node(id).needs.iter().filter(|edge| edge.why == graph::Why::CalcDep).map(|edge| edge.to).collect();
+        let sources: Vec<TaskId> =
+            graph.node(id).needs.iter().filter(|edge| edge.why == graph::Why::CalcDep).map(|edge| edge.to).collect();
         let computed = decide::calculated(self.project, id, &sources, &self.results).ok();
         let has_computed = !graph.task(id).calc_dep.is_empty();
         let nothing = Extra::default();
@@ -221,7 +226,6 @@ impl Predictor<'_> {
         let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &node.task.name };
         let previous = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
         let job = Job {
-            id,
             task: node.task.clone(),
             root: Arc::new(self.project.root.clone()),
             actions: self.project.actions.clone(),
@@ -269,7 +273,8 @@ pub fn accept(project: &mut Project, tasks: &[TaskId]) -> Result<Vec<(Arc<str>, 
     let options = Options::default();
     let mut done = Vec::new();
     let plan = graph::closure(&graph, &Selection { tasks: tasks.to_vec() }, false);
-    let mut predictor = Predictor { project, options: &options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
+    let mut predictor =
+        Predictor { project, options: &options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
     for id in plan {
         predictor.visit(id, None);
         if graph.task(id).is_group() || !tasks.contains(&id) {

@@ -20,7 +20,11 @@ pub(super) fn is_needed(task: &crate::model::Task, observes: bool) -> bool {
     let asks = |item: &At<Uptodate>| {
         matches!(
             item.value,
-            Uptodate::Shell(_) | Uptodate::OutputOf(_) | Uptodate::Image(_) | Uptodate::RemoteTag(_) | Uptodate::Named { .. }
+            Uptodate::Shell(_)
+                | Uptodate::OutputOf(_)
+                | Uptodate::Image(_)
+                | Uptodate::RemoteTag(_)
+                | Uptodate::Named { .. }
         )
     };
     observes || task.uptodate.iter().any(asks) || matches!(&task.condition, Some(At { value: Condition::Shell(_), .. }))
@@ -50,11 +54,8 @@ fn fill(job: &Job, probed: &mut Probed) -> Result<(), Failure> {
 
 fn check(job: &Job, item: &Uptodate, probed: &mut Probed) -> Result<(), Failure> {
     match item {
-        Uptodate::Shell(command) => {
-            if !holds(job, command)? {
-                probed.false_checks.push(command.to_string());
-            }
-        }
+        Uptodate::Shell(command) if holds(job, command)? => {}
+        Uptodate::Shell(command) => probed.false_checks.push(command.to_string()),
         Uptodate::OutputOf(command) => {
             let output = output_of(job, command)?;
             let key = PartKey::Check(command.clone());
@@ -71,7 +72,10 @@ fn check(job: &Job, item: &Uptodate, probed: &mut Probed) -> Result<(), Failure>
 /// A check registered in Rust, by name.
 fn named(job: &Job, name: &str, args: &Value, probed: &mut Probed) -> Result<(), Failure> {
     let Some(check) = job.actions.check(name) else {
-        return Err(Failure::error(Diagnostic::error(format!("uptodate item `{name}` of task `{}` is unknown", job.task.name))));
+        return Err(Failure::error(Diagnostic::error(format!(
+            "uptodate item `{name}` of task `{}` is unknown",
+            job.task.name
+        ))));
     };
     let args = expand(job, args)?;
     let seen = with_call(job, &args, |call| check.look(call))?;

@@ -249,7 +249,11 @@ impl<'a> Run<'a> {
         let ignored = !self.options.include_ignored && self.record_is_ignored(id);
         let needs: Vec<TaskId> = self.all_needs(id);
         let bad = |run: &Self, wanted: fn(Outcome) -> bool| -> Vec<TaskId> {
-            needs.iter().copied().filter(|need| run.outcome_of.get(need).is_some_and(|outcome| wanted(*outcome))).collect()
+            needs
+                .iter()
+                .copied()
+                .filter(|need| run.outcome_of.get(need).is_some_and(|outcome| wanted(*outcome)))
+                .collect()
         };
         let unmet = bad(self, |outcome| !outcome.is_good() && outcome != Outcome::Ignored);
         if !unmet.is_empty() {
@@ -347,8 +351,10 @@ impl<'a> Run<'a> {
             return self.finish_group(id);
         }
         let producer = self.graph.node(id).needs.iter().find(|edge| edge.why == Why::ExpandAfter).map(|edge| edge.to);
-        let output = producer.and_then(|to| self.results.get(&to)).map(|result| result.stdout.clone()).unwrap_or_default();
-        let stored = producer.and_then(|to| self.results.get(&to)).and_then(|result| result.values.get("stdout").cloned());
+        let output =
+            producer.and_then(|to| self.results.get(&to)).map(|result| result.stdout.clone()).unwrap_or_default();
+        let stored =
+            producer.and_then(|to| self.results.get(&to)).and_then(|result| result.values.get("stdout").cloned());
         let text = match stored {
             Some(Value::String(text)) if output.is_empty() => text,
             _ => String::from_utf8_lossy(&output).into_owned(),
@@ -373,11 +379,8 @@ impl<'a> Run<'a> {
             problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the printed tasks cannot be read"))
         };
         let new = expand(group, text).map_err(first)?;
-        let (mut tasks, mut links): (Vec<Arc<Task>>, Vec<graph::Links>) = self
-            .graph
-            .ids()
-            .map(|id| (self.graph.node(id).task.clone(), self.graph.node(id).links.clone()))
-            .unzip();
+        let (mut tasks, mut links): (Vec<Arc<Task>>, Vec<graph::Links>) =
+            self.graph.ids().map(|id| (self.graph.node(id).task.clone(), self.graph.node(id).links.clone())).unzip();
         let at = tasks.iter().position(|task| task.name == group.name).unwrap_or_default();
         let members: Vec<Arc<str>> = new.iter().map(|task| task.name.clone()).collect();
         tasks[at] = Arc::new(Task { members, ..(*tasks[at]).clone() });
@@ -406,7 +409,11 @@ impl<'a> Run<'a> {
                     new.name(edge.to)
                 ))
                 .at(edge.place.clone())
-                .help(format!("add the group of `{}` to the task_dep of `{}`", new.name(edge.to), new.name(id))));
+                .help(format!(
+                    "add the group of `{}` to the task_dep of `{}`",
+                    new.name(edge.to),
+                    new.name(id)
+                )));
             }
         }
         Ok(())
@@ -473,7 +480,8 @@ impl<'a> Run<'a> {
         };
         let queue = self.queue.clone();
         std::thread::spawn(move || {
-            let probed = guarded(|| probe::probe(&job)).unwrap_or_else(|failure| Probed { failure: Some(failure), ..Probed::default() });
+            let probed = guarded(|| probe::probe(&job))
+                .unwrap_or_else(|failure| Probed { failure: Some(failure), ..Probed::default() });
             queue.push(Message::Probed(id, Box::new(probed)));
         });
         Ok(())
@@ -568,12 +576,16 @@ impl<'a> Run<'a> {
         let record = self.project.records.get(&name);
         let is_current = record.is_some_and(|record| {
             record.attempt.is_none()
-                && record.success.as_ref().is_some_and(|success| success.trace.fingerprint == decision.fingerprint.digest())
+                && record
+                    .success
+                    .as_ref()
+                    .is_some_and(|success| success.trace.fingerprint == decision.fingerprint.digest())
         });
         if is_current || decision.fingerprint.parts().is_empty() {
             return Ok(());
         }
-        let has_fact = decision.fingerprint.parts().iter().any(|part| !matches!(part.key, crate::rebuild::PartKey::Definition(_)));
+        let has_fact =
+            decision.fingerprint.parts().iter().any(|part| !matches!(part.key, crate::rebuild::PartKey::Definition(_)));
         if !has_fact {
             return Ok(());
         }
@@ -583,7 +595,9 @@ impl<'a> Run<'a> {
 
     /// What the last success left, for tasks that take it.
     fn remember_recorded(&mut self, id: TaskId) {
-        if let Some(success) = self.project.records.get(&**self.graph.name(id)).and_then(|record| record.success.as_ref()) {
+        if let Some(success) =
+            self.project.records.get(&**self.graph.name(id)).and_then(|record| record.success.as_ref())
+        {
             let values = serde_json::from_str(&success.values).unwrap_or_default();
             self.results.insert(id, Result_ { digest: success.result, values: Arc::new(values), ..Result_::default() });
         }
@@ -606,7 +620,8 @@ impl<'a> Run<'a> {
         }
         for id in &started {
             self.project.db.withdraw(self.graph.name(*id))?;
-            self.project.records.entry(self.graph.name(*id).to_string()).or_default().attempt = Some(LastAttempt::Running);
+            self.project.records.entry(self.graph.name(*id).to_string()).or_default().attempt =
+                Some(LastAttempt::Running);
         }
         // Durable before the first action: a killed run must not leave a record that still counts.
         self.project.db.commit()?;
@@ -633,10 +648,17 @@ impl<'a> Run<'a> {
         let title = title.map_or_else(|| task.name.clone(), Arc::from);
         self.started.push(id);
         let verbosity = self.verbosity(&task);
-        self.emit(Event::TaskStarted { task: task.name.clone(), title, expected, verbosity, interactive: task.interactive });
+        self.emit(Event::TaskStarted {
+            task: task.name.clone(),
+            title,
+            expected,
+            verbosity,
+            interactive: task.interactive,
+        });
         job.inputs = inputs.iter().map(|path| (path.clone(), self.project.files.peek(path).stat())).collect();
         let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
-        job.targets = inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
+        job.targets =
+            inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
         let queue = self.queue.clone();
         std::thread::spawn(move || {
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
@@ -680,7 +702,6 @@ impl<'a> Run<'a> {
         let previous = self.project.records.get(&*task.name).and_then(|record| record.success.as_ref());
         let previous = previous.and_then(|success| serde_json::from_str(&success.values).ok());
         Ok(Job {
-            id,
             root: Arc::new(self.project.root.clone()),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
@@ -698,7 +719,9 @@ impl<'a> Run<'a> {
 
     fn child_env(&self, task: &Task, scope: &Value) -> Result<Vec<(OsString, OsString)>, Diagnostic> {
         let broken = |why: String| {
-            Diagnostic::error(format!("env of task `{}` cannot be expanded", task.name)).at(task.place.clone()).cause(why)
+            Diagnostic::error(format!("env of task `{}` cannot be expanded", task.name))
+                .at(task.place.clone())
+                .cause(why)
         };
         let declared = scope::expand_env(&*self.project.expander, &task.env, scope).map_err(broken)?;
         let mut declared: Variables = declared.into_iter().collect();
@@ -725,7 +748,8 @@ impl<'a> Run<'a> {
             return self.skip(id);
         }
         if let Some(Failure { diagnostic, interrupted, .. }) = probed.failure.take() {
-            let outcome = if interrupted || self.options.stop.is_requested() { Outcome::Interrupted } else { Outcome::Error };
+            let outcome =
+                if interrupted || self.options.stop.is_requested() { Outcome::Interrupted } else { Outcome::Error };
             self.decided(id, Verdict::Error(Box::new(diagnostic.clone())));
             return self.finish(id, outcome, Duration::ZERO, Some(diagnostic), Ended::default());
         }
@@ -836,12 +860,20 @@ impl<'a> Run<'a> {
         }
         if !matches!(outcome, Outcome::UpToDate | Outcome::Ignored) && !task.is_group() {
             let (reasons, key) = reasons;
-            self.history.push(RunTaskRow { task: task.name.to_string(), outcome, seconds: duration.as_secs_f64(), reasons, key });
+            self.history.push(RunTaskRow {
+                task: task.name.to_string(),
+                outcome,
+                seconds: duration.as_secs_f64(),
+                reasons,
+                key,
+            });
         }
         let because = self.because.get(&id).cloned().unwrap_or_default();
         let verbosity = self.verbosity(&task);
+        let expected = self.recorded_seconds(id).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         self.emit(Event::TaskFinished {
             task: task.name.clone(),
+            expected,
             outcome,
             duration,
             problem: problem.map(Box::new),

@@ -77,5 +77,7 @@ pub(super) fn expand_env(
     env: &BTreeMap<Arc<str>, Arc<str>>,
     scope: &Value,
 ) -> Result<Vec<(OsString, OsString)>, String> {
-    env.iter().map(|(name, template)| Ok((name.as_ref().into(), expander.text(template, scope, false)?.into()))).collect()
+    env.iter()
+        .map(|(name, template)| Ok((name.as_ref().into(), expander.text(template, scope, false)?.into())))
+        .collect()
 }

@@ -41,7 +41,9 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     let failure = failure.or_else(|| {
         let log = screen.log.lock().unwrap_or_else(PoisonError::into_inner);
         let why = log.problem()?;
-        Some(Failure::failed(Diagnostic::error(format!("the log of task `{}` cannot be written", job.task.name)).cause(why)))
+        Some(Failure::failed(
+            Diagnostic::error(format!("the log of task `{}` cannot be written", job.task.name)).cause(why),
+        ))
     });
     if failure.is_some() && job.task.delete_on_error {
         delete_targets(job);
@@ -81,10 +83,13 @@ fn attempts(job: &Job, screen: &Screen, done: &mut Progress, start: Instant) -> 
         *done = Progress::default();
         match once(job, screen, done, start) {
             Err(failure) if left > 0 && !failure.interrupted && !job.stop.is_requested() => {
-                screen.line(Stream::Stderr, format!("{}; trying again in {delay:.1?}", failure.diagnostic.message).as_bytes());
+                screen.line(
+                    Stream::Stderr,
+                    format!("{}; trying again in {delay:.1?}", failure.diagnostic.message).as_bytes(),
+                );
                 sleep(delay, job);
                 left -= 1;
-                delay = (delay * 2).min(Duration::from_secs(60));
+                delay = (delay * 2).min(Duration::from_mins(1));
             }
             result => return result,
         }
@@ -103,7 +108,9 @@ fn once(job: &Job, screen: &Screen, done: &mut Progress, start: Instant) -> Resu
         let holds = command(job, screen, &Plain { text: &require.value.shell, place: &require.place }, start)?;
         if !holds {
             let message = match &require.value.message {
-                Some(message) => job.expander.text(message, &job.scope, false).map_err(|why| template_failure(job, &why))?,
+                Some(message) => {
+                    job.expander.text(message, &job.scope, false).map_err(|why| template_failure(job, &why))?
+                }
                 None => format!("`{}` does not hold", require.value.shell),
             };
             let error = Diagnostic::error(format!("task `{}` requires: {message}", job.task.name));
@@ -178,7 +185,10 @@ fn failed(job: &Job, action: &Action, exit: &Exit) -> Failure {
 
 fn built_in(job: &Job, screen: &Screen, name: &str, args: &Value, done: &mut Progress) -> Result<(), Failure> {
     let Some(kind) = job.actions.get(name) else {
-        return Err(Failure::error(Diagnostic::error(format!("action `{name}` of task `{}` is unknown", job.task.name))));
+        return Err(Failure::error(Diagnostic::error(format!(
+            "action `{name}` of task `{}` is unknown",
+            job.task.name
+        ))));
     };
     let args = scope::expand_json(&*job.expander, args, &job.scope).map_err(|why| template_failure(job, &why))?;
     let left = kind.run(&Call {
@@ -275,12 +285,17 @@ impl ValuesFile {
 
 /// The first non-optional target that does not exist after the last action.
 fn missing_target(job: &Job) -> Option<Diagnostic> {
-    let (path, _) = job.targets.iter().find(|(path, optional)| !optional && !crate::store::files::exists(&job.root, path))?;
-    let place = job.task.targets.iter().find(|target| target.path == *path).map_or(&job.task.place, |target| &target.place);
+    let (path, _) =
+        job.targets.iter().find(|(path, optional)| !optional && !crate::store::files::exists(&job.root, path))?;
+    let place =
+        job.task.targets.iter().find(|target| target.path == *path).map_or(&job.task.place, |target| &target.place);
     Some(
-        Diagnostic::error(format!("task `{}` failed: declared target `{path}` is missing after its actions", job.task.name))
-            .at(place.clone())
-            .help("make the actions write it, or mark it `optional: true`"),
+        Diagnostic::error(format!(
+            "task `{}` failed: declared target `{path}` is missing after its actions",
+            job.task.name
+        ))
+        .at(place.clone())
+        .help("make the actions write it, or mark it `optional: true`"),
     )
 }
 

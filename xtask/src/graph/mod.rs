@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 pub use build::build;
 pub use links::{Links, Need};
-pub use select::{Selection, closure, select};
 pub(crate) use select::follows;
+pub use select::{Selection, closure, select};
 pub use wildcard::{is_wildcard, matches};
 
 use crate::model::{Place, RepoPath, Task};
