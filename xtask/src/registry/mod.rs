@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod copy;
 mod credentials;
+mod digest_text;
 mod error;
 mod manifest;
 mod options;
@@ -20,6 +21,8 @@ mod scrub;
 mod tls;
 mod upload;
 mod wire;
+
+pub mod publish;
 
 #[doc(hidden)]
 pub mod testing;
