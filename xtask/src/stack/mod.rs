@@ -1,5 +1,7 @@
 //! The stack of images: spec.yml, plans, tags, content keys, what changed, manifests. Knows nothing of engines.
 
+pub mod affected;
+pub mod git;
 pub mod graph;
 pub mod order;
 pub mod spec;

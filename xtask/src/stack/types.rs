@@ -197,7 +197,7 @@ impl Default for ChangePolicy {
         Self {
             mode: ChangeMode::default(),
             ignore: Vec::new(),
-            build_all: ["tests_common", "spec.yml", "change_ignore.json", "conftest.py"].map(str::to_owned).into(),
+            build_all: vec!["spec.yml".to_owned()],
             full_rebuild_message: Some("full rebuild".to_owned()),
             full_rebuild_branches: Vec::new(),
             full_rebuild_on_first_run: false,

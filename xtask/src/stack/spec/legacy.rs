@@ -40,6 +40,7 @@ fn form_of(fields: &Fields<'_>) -> Form {
 /// What the programs did for which these specs were written.
 fn change_policy(form: Form) -> ChangePolicy {
     let mut policy = ChangePolicy { mode: ChangeMode::LastCommit, ..ChangePolicy::default() };
+    policy.build_all = ["tests_common", "spec.yml", "change_ignore.json", "conftest.py"].map(str::to_owned).into();
     if form == Form::Plans {
         policy.full_rebuild_message = None;
         policy.build_all.extend(["scripts/**", "model/**", "dodo.py", ".github/workflows/**"].map(str::to_owned));
