@@ -19,19 +19,24 @@ mod task;
 mod template;
 mod toplevel;
 mod uptodate;
+pub mod words;
 pub mod world;
 pub mod yaml;
 
 pub use errors::Errors;
 pub use load::load;
 pub use node::{Node, Scalar, Style, Value};
+pub use params::{ParamValue, Source};
 pub use toplevel::unknown_globals;
+pub use words::{Selected, Selection, select};
 pub use world::{ActionForm, COMMANDS, Expand, ImageInfo, LoadWorld, Loaded, Quote, RUN_TIME_NAMES};
 
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod load_tests;
+#[cfg(test)]
+mod params_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

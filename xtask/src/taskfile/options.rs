@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cx::Cx;
-use super::params::check_value;
+use super::params::check_default;
 use super::read;
 use super::{Node, Value};
 use crate::model::task::{Param, ParamKind};
@@ -152,7 +152,7 @@ fn check(param: &Param, cx: &mut Cx<'_>) {
         refuse("is `secret` and has its `default` in the file".to_owned(), cx);
     }
     if let Some(default) = &param.default
-        && let Err(expected) = check_value(param, default)
+        && let Err(expected) = check_default(param, default)
     {
         refuse(format!("has default `{default}`, expected {expected}"), cx);
     }
