@@ -3,6 +3,8 @@
 mod support;
 
 mod docker_live {
+    mod archives;
     mod builds;
     mod builds_end;
+    mod containers;
 }

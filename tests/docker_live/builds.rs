@@ -15,13 +15,19 @@ const PLAIN: &str = "FROM scratch\nCOPY tool /tool\nCOPY data /data\nCMD [\"/too
 fn never_stale(builder: Builder) {
     let mut lab = Lab::new("stale", builder);
     let when = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    let base = lab.build("FROM scratch\nCOPY tool /tool\n").unwrap().image;
+    // BuildKit takes a parent by name only, the classic builder is quicker with one step.
+    let text = match builder {
+        Builder::Classic => format!("FROM {base}\nCOPY data /data\n"),
+        _ => PLAIN.to_owned(),
+    };
     let mut stale = 0;
     for round in 0..12 {
         let content = format!("content {round:04}\n");
         lab.folder.write("data/f", &content);
         File::options().write(true).open(lab.folder.path().join("data/f")).unwrap().set_times(when).unwrap();
-        let built = lab.build(PLAIN).unwrap();
-        stale += usize::from(output(&built.image, &["cat", "/data/f"]) != content);
+        let built = lab.build(&text).unwrap();
+        stale += usize::from(crate::support::content(&lab.docker, &built.image, "/data/f") != content);
     }
     assert_eq!(stale, 0, "of 12");
 }
@@ -162,6 +168,7 @@ fn secrets_leave_no_trace() {
     let mut lab = Lab::new("secret", Builder::BuildKit);
     let value = "s3cr3t-5f1b";
     lab.request.secrets = vec![("token".to_owned(), Secret::new(value))];
+    lab.request.no_cache = true;
     let built = lab
         .build("FROM scratch\nCOPY tool /tool\nRUN --mount=type=secret,id=token [\"/tool\", \"stat\", \"/run/secrets/token\"]\nENV A=1\n")
         .unwrap();

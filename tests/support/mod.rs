@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use xtask::docker::{BuildEvent, BuildRequest, BuildResult, Builder, Docker, DockerError, endpoint};
+use xtask::docker::{BuildEvent, BuildRequest, BuildResult, Builder, ContainerSpec, Docker, DockerError, endpoint};
 use xtask::model::{Context, ContextEntry, ContextKind, Digest, ImageRef, StopToken};
 
 pub const LABEL: &str = "xtask.test";
@@ -150,6 +150,21 @@ pub fn output(image: &str, command: &[&str]) -> String {
     let output = output.expect("the docker command line");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A file of an image, without running it.
+pub fn content(docker: &Docker, image: &str, path: &str) -> String {
+    let spec = ContainerSpec { image: image.to_owned(), command: vec!["/tool".to_owned()], ..Default::default() };
+    let id = docker.create(&spec).expect("a container");
+    let mut archive = Vec::new();
+    let got = docker.download(&id, path, &mut archive, &StopToken::new());
+    docker.remove(&id).expect("removal");
+    got.expect("the file");
+    let mut text = String::new();
+    let mut archive = tar::Archive::new(&archive[..]);
+    let mut entry = archive.entries().expect("entries").next().expect("an entry").expect("a file");
+    std::io::Read::read_to_string(&mut entry, &mut text).expect("text");
+    text
 }
 
 impl Drop for Lab {

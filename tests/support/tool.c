@@ -55,7 +55,7 @@ static int run(int argc, char **argv) {
     }
     if (!strcmp(name, "alloc")) {
         size_t size = (size_t)atol(argv[1]) << 20;
-        char *memory = malloc(size);
+        volatile char *memory = malloc(size);
         for (size_t i = 0; memory && i < size; i += 4096) memory[i] = 1;
         return memory ? -1 : 1;
     }

@@ -2,8 +2,12 @@
 //!
 //! Knows nothing of tasks, of the stack, or of what is printed; every verb may be called from any thread.
 
+mod answer;
+mod archive;
 pub mod auth;
+mod body;
 pub mod build;
+pub mod containers;
 mod dial;
 pub mod endpoint;
 mod engine;
@@ -16,6 +20,7 @@ use std::time::Duration;
 
 pub use auth::Credentials;
 pub use build::{BuildEvent, BuildRequest, BuildResult, Builder, StepState};
+pub use containers::{Container, ContainerExit, ContainerSpec, ContainerState, ExecSpec};
 pub use endpoint::{Endpoint, EndpointError};
 pub use engine::Engine;
 pub use error::DockerError;

@@ -80,11 +80,29 @@ where
     E: Send + 'static,
     F: Future<Output = Result<T, DockerError>> + Send + 'static,
 {
+    let mut listener = |event| {
+        listener(event);
+        Ok(())
+    };
+    drive_checked(work, &mut listener, stop)
+}
+
+/// The same with a listener that can fail: then the work is dropped, and the listener's error is the outcome.
+pub fn drive_checked<T, E, F>(
+    work: impl FnOnce(mpsc::Sender<E>) -> F,
+    listener: &mut dyn FnMut(E) -> Result<(), DockerError>,
+    stop: &StopToken,
+) -> Result<T, DockerError>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: Future<Output = Result<T, DockerError>> + Send + 'static,
+{
     let (sender, mut events) = mpsc::channel(BACKLOG);
     let mut task = spawn(work(sender));
     loop {
         match wait(async { tokio::time::timeout(GLANCE, events.recv()).await }) {
-            Ok(Some(event)) => listener(event),
+            Ok(Some(event)) => listener(event)?,
             Ok(None) => break,
             Err(_) => {}
         }

@@ -14,13 +14,13 @@ use prost::Message;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::answer::Lines;
 use super::filesync::FileSyncService;
 use super::progress::Progress;
 use super::session::Session;
 use super::tree::{Fault, Tree};
 use super::{BuildEvent, BuildRequest, BuildResult, query};
 use crate::docker::DockerError;
+use crate::docker::answer::Lines;
 use crate::docker::dial::Dialer;
 use crate::docker::error::from_text;
 

@@ -16,9 +16,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::answer::{Lines, Tail, number_after};
 use super::tree::{Fault, Tree};
 use super::{BuildEvent, BuildRequest, BuildResult, StepState, query, tarball};
+use crate::docker::answer::{Lines, Tail, number_after};
 use crate::docker::dial::Dialer;
 use crate::docker::error::from_text;
 use crate::docker::{Credentials, DockerError};

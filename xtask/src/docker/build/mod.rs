@@ -1,7 +1,6 @@
 //! Builds an image from a Dockerfile and a context manifest, with BuildKit or the classic builder. Knows nothing of
 //! the stack that the image belongs to.
 
-mod answer;
 mod buildkit;
 mod classic;
 mod filesync;
@@ -13,6 +12,8 @@ mod session;
 mod syntax;
 mod tarball;
 mod tree;
+
+pub(super) use query::encode;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexStatus};
 
-use super::answer::{Tail, number_after};
 use super::{BuildEvent, StepState};
 use crate::docker::DockerError;
+use crate::docker::answer::{Tail, number_after};
 use crate::docker::error::from_text;
 use crate::model::Stream;
 

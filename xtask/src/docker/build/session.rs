@@ -21,10 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use super::BuildRequest;
 use super::filesync::{FileSyncService, MESSAGE_LIMIT};
 use super::services::{AuthService, HealthService, SecretService, SshService};
-use super::{BuildRequest, answer};
 use crate::docker::DockerError;
+use crate::docker::answer;
 use crate::docker::dial::Dialer;
 use crate::docker::error::chain;
 use crate::docker::runtime::{self, Owned};

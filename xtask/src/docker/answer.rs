@@ -1,18 +1,22 @@
-//! The engine's answer to a build: a stream of JSON objects, one per line. Knows nothing of what they say.
+//! An answer of the engine that is a stream of JSON objects, one per line. Knows nothing of what they say.
 
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use crate::docker::error::{DockerError, chain, from_status};
+use super::error::{DockerError, chain, from_status};
+use super::runtime::Owned;
 
 /// The lines of an answer.
 pub struct Lines {
+    what: String,
     body: Incoming,
     buffer: Vec<u8>,
     /// Where in the buffer the search for a newline goes on.
     seen: usize,
+    /// Whatever keeps the connection going.
+    alive: Option<Owned<()>>,
 }
 
 impl Lines {
@@ -21,12 +25,18 @@ impl Lines {
         if !response.status().is_success() {
             return Err(refusal(what, response).await);
         }
-        Ok(Self { body: response.into_body(), buffer: Vec::new(), seen: 0 })
+        Ok(Self { what: what.to_owned(), body: response.into_body(), buffer: Vec::new(), seen: 0, alive: None })
+    }
+
+    /// Holds the connection open as long as there are lines.
+    pub fn keeping(mut self, alive: Owned<()>) -> Self {
+        self.alive = Some(alive);
+        self
     }
 
     /// The next object; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Value>, DockerError> {
-        let broken = |message: String| DockerError::Infra { what: "the answer to the build".to_owned(), message };
+        let broken = |what: &str, message: String| DockerError::Infra { what: what.to_owned(), message };
         loop {
             if let Some(at) = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=self.seen + at).collect();
@@ -34,7 +44,7 @@ impl Lines {
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                return serde_json::from_slice(&line).map(Some).map_err(|error| broken(error.to_string()));
+                return serde_json::from_slice(&line).map(Some).map_err(|error| broken(&self.what, error.to_string()));
             }
             self.seen = self.buffer.len();
             match self.body.frame().await {
@@ -43,7 +53,7 @@ impl Lines {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(broken(chain(&error).join(": "))),
+                Some(Err(error)) => return Err(broken(&self.what, chain(&error).join(": "))),
                 None if self.buffer.trim_ascii().is_empty() => return Ok(None),
                 None => self.buffer.push(b'\n'),
             }

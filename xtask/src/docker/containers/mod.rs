@@ -1,0 +1,66 @@
+//! Containers: run one to its end, or keep one and work in it. Knows nothing of why.
+
+mod exec;
+mod files;
+mod inspect;
+mod run;
+mod spec;
+
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+
+pub use exec::ExecSpec;
+pub use inspect::{Container, ContainerState, ContainerSummary, Health, Mount, PublishedPort};
+pub use run::ContainerExit;
+pub use spec::{Bind, ContainerSpec, Port};
+
+use super::{Docker, DockerError, SHORT, ask, within};
+
+/// The subject of errors about a container.
+fn subject(container: &str) -> String {
+    format!("container `{container}`")
+}
+
+impl Docker {
+    /// Makes a container without starting it. Returns its id. `NotFound` if the image is not there, `Conflict` if the
+    /// name is taken.
+    pub fn create(&self, spec: &ContainerSpec) -> Result<String, DockerError> {
+        let mut options = CreateContainerOptionsBuilder::new();
+        if let Some(name) = &spec.name {
+            options = options.name(name);
+        }
+        if let Some(platform) = &spec.platform {
+            options = options.platform(platform);
+        }
+        let what = match &spec.name {
+            Some(name) => subject(name),
+            None => format!("a container of `{}`", spec.image),
+        };
+        Ok(ask(&what, self.api.create_container(Some(options.build()), spec.body()))?.id)
+    }
+
+    pub fn start(&self, container: &str) -> Result<(), DockerError> {
+        ask(&subject(container), self.api.start_container(container, None))
+    }
+
+    /// Sends the stop signal, and after `grace` the kill. Returns when it has ended; an ended container is fine.
+    pub fn stop(&self, container: &str, grace: std::time::Duration) -> Result<(), DockerError> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        within(SHORT + grace, &subject(container), self.api.stop_container(container, Some(options)))
+    }
+
+    /// Sends a signal, e.g. `SIGKILL`. `Conflict` if it does not run.
+    pub fn kill(&self, container: &str, signal: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        ask(&subject(container), self.api.kill_container(container, Some(options)))
+    }
+
+    /// Kills it if it runs, and removes it with its anonymous volumes.
+    pub fn remove(&self, container: &str) -> Result<(), DockerError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        ask(&subject(container), self.api.remove_container(container, Some(options)))
+    }
+}
