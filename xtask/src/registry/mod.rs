@@ -22,6 +22,7 @@ mod tls;
 mod upload;
 mod wire;
 
+pub mod promote;
 pub mod publish;
 
 #[doc(hidden)]

@@ -13,6 +13,8 @@ pub struct Content {
     pub manifests: HashMap<(String, Digest), (String, Vec<u8>)>,
     pub tags: BTreeMap<(String, String), Digest>,
     pub blobs: HashMap<(String, Digest), Vec<u8>>,
+    /// Single tags can be deleted; many registries cannot do that.
+    pub deletes_tags: bool,
     uploads: HashMap<String, Vec<u8>>,
     opened: usize,
 }
@@ -83,6 +85,10 @@ impl Content {
 
     fn delete_manifest(&mut self, repository: &str, reference: &str) -> Reply {
         let Some(digest) = Digest::parse(reference) else {
+            if self.deletes_tags {
+                let gone = self.tags.remove(&(repository.to_owned(), reference.to_owned())).is_some();
+                return Reply::new(if gone { 202 } else { 404 });
+            }
             return Reply::error(400, "UNSUPPORTED", "tags cannot be deleted");
         };
         if self.manifests.remove(&(repository.to_owned(), digest)).is_none() {

@@ -171,6 +171,11 @@ impl FakeRegistry {
         self.0.state().content.tags.insert((repository.to_owned(), tag.to_owned()), digest);
     }
 
+    /// From now on single tags can be deleted.
+    pub fn delete_tags(&self) {
+        self.0.state().content.deletes_tags = true;
+    }
+
     /// Bytes of a manifest.
     pub fn manifest(&self, repository: &str, digest: Digest) -> Option<Vec<u8>> {
         self.0.state().content.manifests.get(&(repository.to_owned(), digest)).map(|(_, bytes)| bytes.clone())
