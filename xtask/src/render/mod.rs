@@ -1,3 +1,9 @@
 //! Dockerfile templates and macros, and the Dockerfile parser. Knows nothing of engines, tasks or the screen.
 
 pub mod dockerfile;
+mod filters;
+mod problem;
+mod shell;
+pub mod task_text;
+pub mod template;
+mod values;

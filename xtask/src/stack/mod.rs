@@ -3,10 +3,12 @@
 pub mod affected;
 pub mod git;
 pub mod graph;
+pub mod key;
 pub mod order;
 pub mod spec;
 pub mod tags;
 pub mod types;
 
 pub use graph::Graph;
+pub use key::{ContentKey, KeyParts, content_key, first_difference};
 pub use types::*;

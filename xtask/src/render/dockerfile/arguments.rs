@@ -12,6 +12,8 @@ use super::words::expand;
 pub(super) struct Binding {
     pub(super) value: String,
     pub(super) deps: BTreeSet<String>,
+    /// Whether the value may hold something of a base image of unknown `ENV`.
+    pub(super) unknown: bool,
 }
 
 /// The variables of a stage.
@@ -28,7 +30,7 @@ impl Scope {
     pub(super) fn of_image(env: Option<&BTreeMap<String, String>>) -> Self {
         let mut scope = Self { open: env.is_none(), ..Self::default() };
         for (name, value) in env.into_iter().flatten() {
-            scope.set_env(name.clone(), value.clone());
+            scope.set_env(name.clone(), value.clone(), false);
         }
         scope
     }
@@ -38,8 +40,8 @@ impl Scope {
         self.env.get(name).or_else(|| self.args.get(name))
     }
 
-    pub(super) fn set_env(&mut self, name: String, value: String) {
-        self.env.insert(name, Binding { value, deps: BTreeSet::new() });
+    pub(super) fn set_env(&mut self, name: String, value: String, unknown: bool) {
+        self.env.insert(name, Binding { value, deps: BTreeSet::new(), unknown });
     }
 
     /// The build args that a `RUN` can see in its environment.
@@ -61,7 +63,7 @@ pub(super) fn global_platform_args(options: &BuildOptions) -> HashMap<String, Bi
     for (prefix, platform) in [("BUILD", build), ("TARGET", target)] {
         let mut parts = platform.splitn(3, '/').map(str::to_owned);
         let mut set = |name: &str, value: String| {
-            found.insert(format!("{prefix}{name}"), Binding { value, deps: BTreeSet::new() });
+            found.insert(format!("{prefix}{name}"), Binding { value, ..Binding::default() });
         };
         set("OS", parts.next().unwrap_or_default());
         set("ARCH", parts.next().unwrap_or_default());
@@ -96,7 +98,7 @@ impl Reader<'_> {
     fn bind(&mut self, one: &Instruction<'_>, name: &str, default: Option<&str>) -> Option<Binding> {
         let own = BTreeSet::from([name.to_owned()]);
         if let Some(given) = self.options.args.get(name) {
-            return Some(Binding { value: given.clone(), deps: own });
+            return Some(Binding { value: given.clone(), deps: own, unknown: false });
         }
         let mut binding = match default {
             Some(default) => self.value(one, default)?,
@@ -110,18 +112,20 @@ impl Reader<'_> {
     /// Expands a default without counting what it references as used: that is decided where the `ARG` is used.
     fn value(&mut self, one: &Instruction<'_>, word: &str) -> Option<Binding> {
         let mut deps = BTreeSet::new();
+        let mut unknown = false;
         let scope = self.scopes.last();
         let globals = &self.globals;
         let result = expand(word, self.escape, &mut |name| {
             let binding = match scope {
                 Some(scope) => scope.get(name),
                 None => globals.get(name),
-            }?;
-            deps.extend(binding.deps.iter().cloned());
-            Some(binding.value.clone())
+            };
+            unknown |= binding.map_or(scope.is_some_and(|scope| scope.open), |binding| binding.unknown);
+            deps.extend(binding?.deps.iter().cloned());
+            Some(binding?.value.clone())
         });
         let value = self.settle(one, word, result)?;
-        Some(Binding { value, deps })
+        Some(Binding { value, deps, unknown })
     }
 
     /// Expands a word of a `FROM`, which sees only the globals. Gives the text and the build args in it.

@@ -39,6 +39,8 @@ pub struct Dockerfile {
     /// As read.
     pub text: String,
     pub file: String,
+    /// The same without comments, blank lines and continuations: equal for files that mean the same to a builder.
+    pub canonical: String,
     /// `# syntax=…`: the image of a frontend that parses the file instead of the engine.
     pub syntax: Option<String>,
     pub stages: Vec<Stage>,
@@ -53,6 +55,8 @@ pub struct Dockerfile {
     /// Build args that can change the result: declared in a needed stage and referenced there, or visible to a
     /// `RUN` as environment, or referenced by the `FROM` of a needed stage.
     pub args_used: BTreeSet<String>,
+    /// Those of them that do more than choose an outside image: the identity of that image says the rest.
+    pub args_beyond_from: BTreeSet<String>,
     /// Build args that any stage declares, needed or not.
     pub args_declared: BTreeSet<String>,
     /// Ids of the secrets that needed stages mount.
@@ -79,7 +83,10 @@ pub struct Stage {
     pub needs: BTreeSet<usize>,
     /// What it leaves to be run by stages and images that are built on it.
     pub onbuild: Vec<String>,
+    /// Beyond the reference of an outside image in its `FROM`.
     pub args_used: BTreeSet<String>,
+    /// In the reference of an outside image in its `FROM`.
+    pub args_from: BTreeSet<String>,
     pub secrets: BTreeSet<String>,
     pub ssh: BTreeSet<String>,
 }

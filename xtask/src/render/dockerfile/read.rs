@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::arguments::{Binding, Scope, global_platform_args};
 use super::instruction::{Instruction, KEYWORDS, name_values};
-use super::lines::{Logical, logical_lines};
+use super::lines::{Directives, Logical, logical_lines};
 use super::source::Source;
 use super::words::expand;
 use super::{BuildOptions, ContextUse, Dockerfile, ImageUse, Stage};
@@ -19,8 +19,29 @@ pub(super) fn read(file: &str, text: &str, options: &BuildOptions) -> Result<Doc
         reader.instruction(&Instruction::read(line, directives.escape));
     }
     let mut dockerfile = reader.finish()?;
+    dockerfile.canonical = canonical(&source, &directives, &lines);
     dockerfile.syntax = directives.syntax;
     Ok(dockerfile)
+}
+
+fn canonical(source: &Source<'_>, directives: &Directives, lines: &[Logical]) -> String {
+    let mut out = String::with_capacity(source.text.len());
+    if let Some(syntax) = &directives.syntax {
+        out = format!("# syntax={syntax}\n");
+    }
+    if directives.escape != '\\' {
+        out.push_str("# escape=`\n");
+    }
+    for line in lines {
+        out.push_str(line.text.trim_end());
+        out.push('\n');
+        for heredoc in &line.heredocs {
+            out.push_str(source.text.get(heredoc.body.clone()).unwrap_or_default());
+            out.push_str(&heredoc.name);
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// What is known after the instructions so far.
@@ -132,12 +153,12 @@ impl<'a> Reader<'a> {
             return;
         };
         // All values of one instruction see the variables from before it.
-        let values: Vec<(String, String)> = pairs
+        let values: Vec<(String, (String, bool))> = pairs
             .into_iter()
-            .filter_map(|(name, value)| Some((self.expand(one, name)?, self.expand(one, value)?)))
+            .filter_map(|(name, value)| Some((self.expand(one, name)?, self.expand_or_unknown(one, value)?)))
             .collect();
-        for (name, value) in values {
-            self.scope().set_env(name, value);
+        for (name, (value, unknown)) in values {
+            self.scope().set_env(name, value, unknown);
         }
     }
 
@@ -163,6 +184,7 @@ impl<'a> Reader<'a> {
         let result = expand(word, self.escape, &mut |name| match scope.get(name) {
             Some(binding) => {
                 used.extend(binding.deps.iter().cloned());
+                unknown |= binding.unknown;
                 Some(binding.value.clone())
             }
             None => {

@@ -31,6 +31,7 @@ impl Reader<'_> {
             needs: BTreeSet::new(),
             onbuild: Vec::new(),
             args_used: BTreeSet::new(),
+            args_from: BTreeSet::new(),
             secrets: BTreeSet::new(),
             ssh: BTreeSet::new(),
         };
@@ -41,10 +42,12 @@ impl Reader<'_> {
             stage.platform = Some(platform).filter(|text| !text.is_empty());
         }
         let expanded = words.first().and_then(|word| self.expand_global(one, word.raw));
-        if let Some((_, deps)) = &expanded {
-            stage.args_used.extend(deps.iter().cloned());
-        }
         let earlier = expanded.as_ref().and_then(|(text, _)| self.stage_named(text));
+        if let Some((text, deps)) = &expanded {
+            let outside = earlier.is_none() && text != "scratch";
+            let used = if outside { &mut stage.args_from } else { &mut stage.args_used };
+            used.extend(deps.iter().cloned());
+        }
         self.stages.push(stage);
         let (Some(word), Some((text, _))) = (words.first(), expanded) else {
             self.scopes.push(Scope::of_image(None));
@@ -143,16 +146,20 @@ impl Reader<'_> {
         let of_needed = |pick: fn(&Stage) -> &BTreeSet<String>| -> BTreeSet<String> {
             needed.iter().flat_map(|at| pick(&self.stages[*at])).cloned().collect()
         };
-        let mut args_used = of_needed(|stage| &stage.args_used);
+        let mut args_beyond_from = of_needed(|stage| &stage.args_used);
         // These steer the builder itself and need no declaration.
         let steering = |name: &&String| name.starts_with("BUILDKIT_") || *name == "SOURCE_DATE_EPOCH";
-        args_used.extend(self.options.args.keys().filter(steering).cloned());
+        args_beyond_from.extend(self.options.args.keys().filter(steering).cloned());
+        let mut args_used = of_needed(|stage| &stage.args_from);
+        args_used.extend(args_beyond_from.iter().cloned());
         Ok(Dockerfile {
             text: self.source.text.to_owned(),
             file: self.source.file.to_owned(),
+            canonical: String::new(),
             syntax: None,
             target,
             args_used,
+            args_beyond_from,
             args_declared: self.declared,
             secrets: of_needed(|stage| &stage.secrets),
             ssh: of_needed(|stage| &stage.ssh),

@@ -63,6 +63,7 @@ fn only_what_the_target_needs_counts() {
         ]
     );
     assert_eq!(names(&file.args_used), ["BASE", "OWNER", "REG", "VERSION"]);
+    assert_eq!(names(&file.args_beyond_from), ["VERSION"]);
     assert!(file.args_declared.contains("LOST"));
     assert_eq!(names(&file.secrets), ["token"]);
     assert!(file.uses_mount && !file.uses_heredoc);
@@ -131,6 +132,8 @@ fn sources_are_expanded_cleaned_and_placed() {
     assert_eq!((file.context[1].line, file.context[1].column), (4, 15));
     let file = read("FROM base\nCOPY $HOME/x /y\n");
     assert_eq!((file.context[0].role, patterns(&file)), (ContextRole::Unknown, vec![""]));
+    let file = read("FROM base\nENV A=$HOME/x\nARG B=$A\nCOPY $B /y\n");
+    assert_eq!(file.context[0].role, ContextRole::Unknown);
     let env = HashMap::from([("base".to_owned(), BTreeMap::from([("HOME".to_owned(), "root".to_owned())]))]);
     let file = read_with("FROM base\nCOPY $HOME/x /y\n", &BuildOptions { base_env: env, ..options(&[]) });
     assert_eq!(patterns(&file), ["root/x"]);
@@ -169,6 +172,15 @@ fn stages_are_found_by_name_and_number() {
     assert_eq!(file.stages[1].base, Base::Stage(0));
     assert_eq!(file.needed, [0, 1, 2]);
     assert_eq!(file.images.len(), 2);
+}
+
+#[test]
+fn what_means_the_same_has_one_canonical_text() {
+    let one = read("# syntax=x\n# about\nFROM a\n\nRUN b \\\n  # why\n  c\nRUN <<E\n# kept\nE\n");
+    assert_eq!(one.canonical, "# syntax=x\nFROM a\nRUN b   c\nRUN <<E\n# kept\nE\n");
+    assert_eq!(read(&one.canonical).canonical, one.canonical);
+    let choice = "ARG V=x\nFROM a AS s-x\nFROM a AS s-y\nFROM s-$V\n";
+    assert_eq!(names(&read(choice).args_beyond_from), ["V"]);
 }
 
 #[test]
