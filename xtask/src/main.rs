@@ -1,3 +1,7 @@
 //! The thin binary: real world in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::App::new().main()
+}

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of the graph or of when an action runs.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,11 @@ use crate::rebuild::Part;
 pub trait ActionType: Send + Sync {
     /// The key under which tasks.yaml uses it.
     fn name(&self) -> &str;
+
+    /// The arguments it takes, so that wrong ones are found when tasks.yaml is read.
+    fn arguments(&self) -> Arguments {
+        Arguments { required: &[], optional: &["*"], short: None }
+    }
 
     /// What it takes and gives, from its arguments alone: without looking at anything that may change.
     ///
@@ -40,6 +47,16 @@ pub trait ActionType: Send + Sync {
     /// # Errors
     /// Why it failed.
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure>;
+}
+
+/// The form of an action's arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    pub required: &'static [&'static str],
+    /// `*` takes any.
+    pub optional: &'static [&'static str],
+    /// The one that is meant where a text or a list stands in place of the map.
+    pub short: Option<&'static str>,
 }
 
 /// What an action is given.
@@ -186,6 +203,20 @@ impl ActionSet {
         self.actions.get(name)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn ActionType>> {
+        self.actions.values()
+    }
+
+    pub fn check_names(&self) -> Vec<&str> {
+        self.checks.keys().map(String::as_str).collect()
+    }
+
+    /// Adds everything of another set.
+    pub fn extend(&mut self, other: &Self) {
+        self.actions.extend(other.actions.iter().map(|(name, action)| (name.clone(), action.clone())));
+        self.checks.extend(other.checks.iter().map(|(name, check)| (name.clone(), check.clone())));
+    }
+
     pub fn names(&self) -> Vec<&str> {
         self.actions.keys().map(String::as_str).collect()
     }
@@ -201,16 +232,11 @@ pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Di
         .ok_or_else(|| Diagnostic::error(format!("action `{action}` needs the argument `{name}` as text")))
 }
 
-/// Refuses arguments that the action does not know.
-///
-/// # Errors
-/// Names the first unknown one, with the nearest known name.
-pub fn known(action: &str, args: &Value, names: &[&str]) -> Result<(), Diagnostic> {
-    let unknown =
-        args.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !names.contains(&name.as_str()));
-    match unknown {
-        None => Ok(()),
-        Some(name) => Err(Diagnostic::error(format!("action `{action}` has unknown argument `{name}`"))
-            .maybe_help(crate::model::words::suggest("argument", name, names))),
-    }
+/// The built-in actions for the repository at `root`.
+pub fn built_in(root: &Path, world: &crate::world::World) -> ActionSet {
+    let mut actions = ActionSet::new();
+    let _ = (root, world);
+    actions.add(files::Copy);
+    actions.add(files::Remove);
+    actions
 }

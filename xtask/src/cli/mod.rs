@@ -1,1 +1,82 @@
-//! The command line: one file per command.
+//! The command line: finds the command, parses its words, hands over. One file per command.
+
+mod args;
+mod clean;
+mod list;
+mod project;
+mod records;
+mod run;
+mod words;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::model::{Diagnostic, Diagnostics};
+use crate::report::diagnostic;
+use crate::world::World;
+
+pub use project::LoadOptions;
+
+/// Nothing was run: usage, taskfile or graph.
+const EXIT_USAGE: u8 = 3;
+
+/// Runs one command line; returns the exit code.
+pub fn run(words: Vec<OsString>, world: &World) -> u8 {
+    let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    match dispatch(&words, world) {
+        Ok(exit) => exit,
+        Err(problems) => {
+            show(world, &problems);
+            EXIT_USAGE
+        }
+    }
+}
+
+fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
+    match words::command(words) {
+        words::Command::Task => run::run(words, world),
+        words::Command::BuiltIn => match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {
+            Ok(cli) => built_in(cli, world),
+            Err(error) => Ok(usage(&error, world)),
+        },
+    }
+}
+
+fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
+    match cli.command {
+        args::Command::List(args) => list::list(&args, world),
+        args::Command::Explain(args) => list::explain(&args, world),
+        args::Command::Clean(args) => clean::clean(&args, world),
+        args::Command::Forget(args) => records::forget(&args, world),
+        args::Command::Ignore(args) => records::ignore(&args, world),
+        args::Command::Accept(args) => records::accept(&args, world),
+        args::Command::History(args) => records::history(&args, world),
+    }
+}
+
+/// What clap says: help and version are data, anything else an error of usage.
+fn usage(error: &clap::Error, world: &World) -> u8 {
+    let text = error.render();
+    if error.use_stderr() {
+        world.err.line(text.to_string().trim_end());
+        EXIT_USAGE
+    } else {
+        world.out.line(text.to_string().trim_end());
+        0
+    }
+}
+
+/// Shows errors that belong to no run.
+fn show(world: &World, problems: &Diagnostics) {
+    let color = crate::report::wants_color(crate::report::ColorChoice::Auto, world.err_is_tty, &|name| world.var(name));
+    for problem in &problems.0 {
+        world.err.line(diagnostic::render(problem, color, None).trim_end());
+    }
+}
+
+impl From<Diagnostic> for u8 {
+    fn from(_: Diagnostic) -> Self {
+        EXIT_USAGE
+    }
+}

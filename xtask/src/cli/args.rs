@@ -1,0 +1,232 @@
+//! What can be typed: clap's structs, without meaning.
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// Task runner that maintains a stack of Docker images
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", version, about, disable_help_subcommand = false, after_help = AFTER)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "Tasks are commands, too: `cargo xtask NAME` runs the task NAME of tasks.yaml, and its params are its \
+flags.\nOptions of a run (see `cargo xtask run --help`) may stand before or behind the names of tasks.\n\n\
+Exit codes: 0 done or up to date, 1 a task failed, 2 error while executing, 3 error before anything ran, 130 interrupted";
+
+/// `run` and plain tasks: parsed apart, because tasks bring options of their own.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask run", about = "Run tasks with everything they need", disable_version_flag = true)]
+pub(super) struct RunCli {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Names of tasks, groups, members (`build:base`), wildcards (`test:*`), tags (`@docs`) or paths of targets, each
+    /// followed by its own options; `name=value` sets a variable of `vars`
+    #[arg(value_name = "TASK [OPTION]…")]
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct FileArgs {
+    /// The file with the tasks [default: tasks.yaml, searched upwards]
+    #[arg(short, long, value_name = "FILE", env = "XTASK_FILE")]
+    pub file: Option<String>,
+    /// Start in this folder
+    #[arg(short = 'd', long, value_name = "DIR")]
+    pub dir: Option<String>,
+    /// Search tasks.yaml in the folders above, too (also with --no-seek in an alias)
+    #[arg(short = 'k', long, overrides_with = "no_seek")]
+    pub seek_file: bool,
+    /// Take tasks.yaml from this folder only
+    #[arg(long)]
+    pub no_seek: bool,
+    /// Colours
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "always", "never"], default_value = "auto")]
+    pub color: String,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Run everything in the plan, up to date or not
+    #[arg(short, long = "always", visible_alias = "always-execute")]
+    pub always: bool,
+    /// After a failure, go on with tasks that do not need the failed one
+    #[arg(short, long = "continue", visible_alias = "keep-going")]
+    pub continue_: bool,
+    /// Stop at the first failure, whatever the file says
+    #[arg(long, overrides_with = "continue_")]
+    pub no_continue: bool,
+    /// Tasks at once [default: config.jobs, else the number of processors]
+    #[arg(short = 'n', long = "jobs", visible_short_alias = 'j', visible_alias = "process", value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Only the named tasks, without their order dependencies
+    #[arg(short, long)]
+    pub single: bool,
+    /// Output of tasks: 0 none unless they fail, 1 stderr, 2 both
+    #[arg(short, long, value_name = "0|1|2", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub verbosity: Option<u8>,
+    /// How events are shown: auto fancy plain json junit github, or doit's console executed-only zero error-only
+    #[arg(short, long, value_name = "NAME")]
+    pub reporter: Option<String>,
+    /// Where the reporter writes its data [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<String>,
+    /// Output of tasks that run at once
+    #[arg(long, value_name = "MODE", value_parser = ["grouped", "prefixed", "raw"], default_value = "grouped")]
+    pub output: String,
+    /// Say what would run and why; run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fail if anything would run
+    #[arg(long)]
+    pub frozen: bool,
+    /// As if this file had changed
+    #[arg(short = 'W', long, value_name = "FILE")]
+    pub what_if: Vec<String>,
+    /// Random order where edges allow it: shows missing edges
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
+    pub shuffle: Option<u64>,
+    /// Run tasks that were told to be ignored, too
+    #[arg(long)]
+    pub include_ignored: bool,
+    /// Ignored tasks make the run fail
+    #[arg(long)]
+    pub strict: bool,
+    /// A wildcard may match nothing
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// If another run has the state: fail at once instead of waiting
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Only failures and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Install and start what is missing without asking
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Show the tasks
+    List(ListArgs),
+    /// Say why a task would run, or why it last did
+    Explain(ExplainArgs),
+    /// Remove what tasks have made
+    Clean(CleanArgs),
+    /// Forget that tasks ever succeeded
+    Forget(ForgetArgs),
+    /// Leave tasks out of every run until they are forgotten
+    Ignore(NamesArgs),
+    /// Take the current files as they are, without running anything
+    Accept(NamesArgs),
+    /// Show past runs
+    History(HistoryArgs),
+}
+
+/// Names of built-in commands (`run` is parsed apart).
+pub(super) fn built_in_names() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).chain(["help".to_owned()]).collect()
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Members of groups, too
+    #[arg(long)]
+    pub all: bool,
+    /// Private tasks, too
+    #[arg(short, long)]
+    pub private: bool,
+    /// Names only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// R would run, U up to date, I ignored, E error
+    #[arg(short, long)]
+    pub status: bool,
+    /// What each task needs
+    #[arg(long)]
+    pub deps: bool,
+    /// By name, or in the order of the file
+    #[arg(long, value_parser = ["name", "definition"], default_value = "name")]
+    pub sort: String,
+    /// A line per task, with {name}, {doc} and {status} replaced
+    #[arg(long, value_name = "TEXT")]
+    pub template: Option<String>,
+    /// One JSON list
+    #[arg(long)]
+    pub json: bool,
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Why it ran the last time
+    #[arg(long)]
+    pub last: bool,
+    #[arg(long)]
+    pub json: bool,
+    /// Words of the task's own params may follow its name
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub task: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CleanArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// What the named tasks need, too
+    #[arg(short = 'c', long)]
+    pub clean_dep: bool,
+    /// Every task
+    #[arg(short = 'a', long)]
+    pub clean_all: bool,
+    /// Say what would be removed; remove nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Forget the cleaned tasks, too
+    #[arg(long)]
+    pub forget: bool,
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ForgetArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// What the named tasks need, too
+    #[arg(short = 's', long)]
+    pub follow_sub: bool,
+    /// Everything
+    #[arg(short, long)]
+    pub all: bool,
+    /// Without names, do not take the default tasks
+    #[arg(long)]
+    pub disable_default: bool,
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct NamesArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct HistoryArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// How many runs
+    #[arg(short, long, default_value_t = 20)]
+    pub limit: usize,
+    #[arg(long)]
+    pub json: bool,
+    /// The tasks of this run
+    pub run: Option<i64>,
+}

@@ -1,0 +1,212 @@
+//! From a folder to a project: finds tasks.yaml, reads it, makes the graph, opens the state.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::FileArgs;
+use crate::action::ActionSet;
+use crate::engine::{Expander, Project, plan};
+use crate::graph;
+use crate::model::task::Taskfile;
+use crate::model::{Diagnostic, Diagnostics, RepoPath, Secret};
+use crate::render::task_text;
+use crate::store::{Files, STATE_DIR, StateDb};
+use crate::taskfile::{self, ActionForm, Expand, ImageInfo, LoadWorld, Quote};
+use crate::world::World;
+
+/// How to load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The state may be changed; otherwise nothing is written at all.
+    pub writes: bool,
+    /// `name=value` of the command line.
+    pub globals: BTreeMap<String, String>,
+}
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub root: PathBuf,
+    /// The name of the taskfile, relative to the root.
+    pub file: String,
+    /// The caller's folder, relative to the root.
+    pub cwd: RepoPath,
+}
+
+/// Finds the root: the folder that holds the taskfile, here or above.
+///
+/// # Errors
+/// There is none.
+pub(super) fn find(args: &FileArgs, world: &World) -> Result<Place, Diagnostics> {
+    let start = args.dir.as_ref().map_or_else(|| world.cwd.clone(), |dir| world.cwd.join(dir));
+    let name = args.file.clone().unwrap_or_else(|| "tasks.yaml".to_owned());
+    let mut at = Some(start.as_path());
+    while let Some(dir) = at {
+        let file = dir.join(&name);
+        if file.is_file() {
+            let root = file.parent().unwrap_or(dir).to_owned();
+            let root = root.canonicalize().unwrap_or(root);
+            let start = start.canonicalize().unwrap_or(start.clone());
+            let below = start.strip_prefix(&root).map(|rest| rest.as_os_str().to_owned()).unwrap_or_default();
+            let cwd = RepoPath::from_root(std::os::unix::ffi::OsStrExt::as_bytes(below.as_os_str()));
+            let file = Path::new(&name).file_name().map_or(name.clone(), |name| name.to_string_lossy().into_owned());
+            return Ok(Place { root, file, cwd: cwd.unwrap_or_else(RepoPath::root) });
+        }
+        at = dir.parent().filter(|_| !args.no_seek || args.seek_file);
+    }
+    Err(Diagnostic::error(format!("`{name}` was found neither in `{}` nor above", start.display()))
+        .help("make a first one: cargo xtask init")
+        .into())
+}
+
+/// Only the tasks, without any state: to know the params before the command line is understood.
+pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<(Taskfile, Vec<Diagnostic>, ActionSet), Diagnostics> {
+    let mut actions = crate::action::built_in(&place.root, world);
+    actions.extend(&world.extra);
+    let forms: Vec<ActionForm<'_>> = actions
+        .iter()
+        .map(|action| {
+            let form = action.arguments();
+            ActionForm { name: action.name(), required: form.required, optional: form.optional, short: form.short }
+        })
+        .collect();
+    let root = place.root.clone();
+    let load_world = LoadWorld {
+        read: &|name| std::fs::read(root.join(name)),
+        images: &|spec| images(&root, spec),
+        env: &|name| world.var(name),
+        expand: &Templates,
+        glob: &|pattern| glob(&root, pattern),
+        actions: &forms,
+        checks: &actions.check_names(),
+        commands: taskfile::COMMANDS,
+        globals: &options.globals,
+    };
+    let loaded = taskfile::load(&place.file, &load_world)?;
+    Ok((loaded.taskfile, loaded.warnings, actions.clone()))
+}
+
+fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
+    let dep = crate::model::task::FileDep {
+        pattern: pattern.into(),
+        negated: false,
+        place: crate::model::Place::file("tasks.yaml"),
+    };
+    crate::store::glob::expand(root, &[dep]).paths
+}
+
+/// The images of the spec, for `for_each: image`.
+fn images(root: &Path, spec: &str) -> Result<Vec<ImageInfo>, Diagnostics> {
+    let path = RepoPath::from_root(spec).ok_or_else(|| Diagnostic::error(format!("stack `{spec}` lies outside the root")))?;
+    let stack = crate::stack::spec::load(root, &path)?;
+    Ok(stack
+        .images
+        .iter()
+        .map(|image| ImageInfo {
+            name: image.key.clone(),
+            fields: serde_json::json!({ "image_name": image.image_name, "dir": image.dir.lossy(), "depend_on": image.depend_on.iter().map(|d| d.value.clone()).collect::<Vec<_>>() }),
+        })
+        .collect())
+}
+
+/// Everything for running, explaining or changing.
+pub(super) fn open(
+    place: &Place,
+    taskfile: Taskfile,
+    actions: ActionSet,
+    world: &World,
+    options: &LoadOptions,
+) -> Result<(Project, Vec<Diagnostic>), Diagnostics> {
+    let Taskfile { tasks, config, pools, .. } = taskfile;
+    let tasks: Vec<Arc<_>> = tasks.into_iter().map(Arc::new).collect();
+    let mut problems = Vec::new();
+    let links = tasks
+        .iter()
+        .map(|task| plan::links_of(&actions, task).unwrap_or_else(|found| {
+            problems.extend(found.0);
+            graph::Links::default()
+        }))
+        .collect();
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    let graph = graph::build(tasks, links)?;
+    let (db, warnings) = if options.writes {
+        StateDb::open(&place.root)?
+    } else {
+        (StateDb::open_read_only(&place.root)?, Vec::new())
+    };
+    let records = db.records()?;
+    let files = Files::open(&place.root)
+        .map_err(|error| Diagnostic::error(format!("the root `{}` cannot be opened", place.root.display())).cause(error))?;
+    let project = Project {
+        root: place.root.clone(),
+        graph: Arc::new(graph),
+        config,
+        pools,
+        actions,
+        expander: Arc::new(Templates),
+        db,
+        files,
+        records,
+        env: world.env.clone(),
+        key: key(&place.root, options.writes),
+        params: std::collections::HashMap::new(),
+        positional: std::collections::HashMap::new(),
+        expand: None,
+        token: world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned()),
+    };
+    Ok((project, warnings))
+}
+
+fn new_token() -> String {
+    format!("{}-{}", std::process::id(), std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos()))
+}
+
+/// The random key of this workspace, made at the first run; for digests of secrets.
+fn key(root: &Path, writes: bool) -> Secret {
+    let file = root.join(STATE_DIR).join("key");
+    if let Ok(bytes) = std::fs::read(&file)
+        && bytes.len() == 32
+    {
+        return Secret::new(bytes);
+    }
+    let mut bytes = [0_u8; 32];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    if read.is_ok() && writes && std::fs::write(&file, bytes).is_ok() {
+        // Another key next time would only cost work.
+        let _ = std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600));
+    }
+    Secret::new(bytes.to_vec())
+}
+
+/// The template language as the rooms `taskfile` and `engine` want it.
+struct Templates;
+
+impl Expand for Templates {
+    fn expand(&self, text: &str, scope: &serde_json::Value, quote: Quote) -> Result<String, String> {
+        task_text::expand_text(text, scope, quote_of(quote == Quote::Shell)).map_err(|error| error.to_string())
+    }
+
+    fn names(&self, text: &str) -> Result<Vec<String>, String> {
+        task_text::check_syntax(text).map_err(|error| error.to_string())?;
+        Ok(task_text::names_used(text).into_iter().collect())
+    }
+}
+
+impl Expander for Templates {
+    fn text(&self, template: &str, scope: &serde_json::Value, quote: bool) -> Result<String, String> {
+        task_text::expand_text(template, scope, quote_of(quote)).map_err(|error| error.to_string())
+    }
+
+    fn words(&self, template: &str, scope: &serde_json::Value) -> Result<Vec<String>, String> {
+        task_text::expand_words(template, scope).map_err(|error| error.to_string())
+    }
+}
+
+fn quote_of(shell: bool) -> task_text::Quote {
+    if shell { task_text::Quote::Shell } else { task_text::Quote::Plain }
+}

@@ -1,0 +1,142 @@
+//! `forget`, `ignore`, `accept`, `history`: what is remembered of tasks.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use super::args::{FileArgs, ForgetArgs, HistoryArgs, NamesArgs};
+use super::project::{self, LoadOptions, Place};
+use crate::engine::{self, Project, plan::Accepted};
+use crate::graph::{self, TaskId};
+use crate::model::{Diagnostic, Diagnostics, StopToken};
+use crate::store::STATE_DIR;
+use crate::store::lock::{self, Lock, Owner, Patience};
+use crate::world::World;
+
+/// The project, for changing its records: with the lock.
+fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project, Lock), Diagnostics> {
+    let place = project::find(args, world)?;
+    let load = LoadOptions { writes: true, ..LoadOptions::default() };
+    let (tasks, _, actions) = project::read(&place, world, &load)?;
+    let waiting = &mut |owner: Option<&Owner>| {
+        let who = owner.map_or_else(|| "another run".to_owned(), Owner::describe);
+        world.err.line(&format!("waiting for {who}"));
+    };
+    let dir = place.root.join(STATE_DIR);
+    let lock = lock::acquire(&dir, &Owner::this(command), Patience::Endless, &StopToken::new(), waiting)
+        .map_err(|error| error.diagnostic())?;
+    let (project, warnings) = project::open(&place, tasks, actions, world, &load)?;
+    super::show(world, &Diagnostics(warnings));
+    Ok((place, project, lock))
+}
+
+pub(super) fn forget(args: &ForgetArgs, world: &World) -> Result<u8, Diagnostics> {
+    let (place, mut project, _lock) = open(&args.file, "forget", world)?;
+    if args.all {
+        project.db.forget_all()?;
+        project.db.commit()?;
+        world.out.line("forgot all tasks");
+        return Ok(0);
+    }
+    let mut names = args.tasks.clone();
+    if names.is_empty() && !args.disable_default {
+        names = project.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
+    }
+    if names.is_empty() {
+        return Err(Diagnostic::error("`forget` needs names of tasks: there are no default tasks")
+            .help("forget everything: cargo xtask forget --all")
+            .into());
+    }
+    for id in chosen(&project, &place, &names, args.follow_sub)? {
+        let name = project.graph.name(id).clone();
+        project.db.forget(&name)?;
+        world.out.line(&format!("forgot `{name}`"));
+    }
+    project.db.commit()?;
+    Ok(0)
+}
+
+pub(super) fn ignore(args: &NamesArgs, world: &World) -> Result<u8, Diagnostics> {
+    if args.tasks.is_empty() {
+        return Err(Diagnostic::error("`ignore` needs names of tasks").into());
+    }
+    let (place, mut project, _lock) = open(&args.file, "ignore", world)?;
+    for id in chosen(&project, &place, &args.tasks, false)? {
+        let name = project.graph.name(id).clone();
+        project.db.set_ignored(&name, true)?;
+        world.out.line(&format!("ignoring `{name}`"));
+    }
+    project.db.commit()?;
+    Ok(0)
+}
+
+pub(super) fn accept(args: &NamesArgs, world: &World) -> Result<u8, Diagnostics> {
+    let (place, mut project, _lock) = open(&args.file, "accept", world)?;
+    let ids = if args.tasks.is_empty() {
+        project.graph.ids().collect()
+    } else {
+        chosen(&project, &place, &args.tasks, false)?
+    };
+    let mut exit = 0;
+    for (name, accepted) in engine::accept(&mut project, &ids)? {
+        match accepted {
+            Accepted::Skipped => world.out.line(&format!("skip      {name}   up to date")),
+            Accepted::Done => world.out.line(&format!("accepted  {name}")),
+            Accepted::Failed(problem) => {
+                exit = 1;
+                world.out.line(&format!("failed    {name}"));
+                super::show(world, &Diagnostics(vec![*problem]));
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// The named tasks with the members of groups; with `follow`, also what they need in order.
+fn chosen(project: &Project, place: &Place, names: &[String], follow: bool) -> Result<Vec<TaskId>, Diagnostics> {
+    let graph = &project.graph;
+    let selection = graph::select(graph, names, &place.cwd, false)?;
+    if follow {
+        return Ok(graph::closure(graph, &selection, false));
+    }
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    let mut open: Vec<TaskId> = selection.tasks.iter().rev().copied().collect();
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            found.push(id);
+            let task = graph.task(id);
+            if task.is_group() {
+                open.extend(graph.node(id).needs.iter().rev().map(|edge| edge.to));
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn history(args: &HistoryArgs, world: &World) -> Result<u8, Diagnostics> {
+    let place = project::find(&args.file, world)?;
+    let db = crate::store::StateDb::open_read_only(&place.root)?;
+    if let Some(id) = args.run {
+        for row in db.run_tasks(id)? {
+            if args.json {
+                let reasons: serde_json::Value = serde_json::from_str(&row.reasons).unwrap_or_default();
+                let object = json!({ "task": row.task, "outcome": row.outcome.name(), "seconds": row.seconds, "reasons": reasons, "key": row.key });
+                world.out.line(&object.to_string());
+            } else {
+                world.out.line(&format!("{:11} {:8.2}s  {}", row.outcome.name(), row.seconds, row.task));
+            }
+        }
+        return Ok(0);
+    }
+    for run in db.runs(args.limit)? {
+        if args.json {
+            let object = json!({ "run": run.id, "started": run.started, "seconds": run.seconds, "exit": run.exit, "command": run.command });
+            world.out.line(&object.to_string());
+        } else {
+            let when = jiff::Timestamp::from_second(run.started).map_or_else(|_| String::new(), |time| time.to_string());
+            world.out.line(&format!("{:5}  {when}  {:8.2}s  exit {}  {}", run.id, run.seconds, run.exit, run.command));
+        }
+    }
+    Ok(0)
+}

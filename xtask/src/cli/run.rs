@@ -1,0 +1,348 @@
+//! `cargo xtask [run] TASK …`: runs tasks; also dry runs and `--frozen`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::args::{FileArgs, RunArgs, RunCli};
+use super::project::{self, LoadOptions, Place};
+use super::words::{self, Meaning};
+use crate::engine::{self, Options, ParamValue, Project, Status};
+use crate::exec::interrupt;
+use crate::graph::{self, Selection, TaskId};
+use crate::model::task::{ParamKind, Taskfile};
+use crate::model::{Diagnostic, Diagnostics, Event, RepoPath, StopToken, Verdict};
+use crate::report::{self, Reporter};
+use crate::store::lock::{self, Lock, Owner, Patience};
+use crate::store::STATE_DIR;
+use crate::taskfile;
+use crate::world::World;
+
+/// A command line that is understood: what to run in which project.
+pub(super) struct Prepared {
+    pub args: RunArgs,
+    pub place: Place,
+    pub project: Project,
+    pub selection: Selection,
+    pub warnings: Vec<Diagnostic>,
+    pub lock: Option<Lock>,
+}
+
+pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
+    let stop = StopToken::new();
+    let Some(mut prepared) = prepare(words, world, &stop)? else { return super::list::overview(world) };
+    let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
+    reporter.diagnostics(&prepared.warnings);
+    if prepared.args.dry_run || prepared.args.frozen {
+        return Ok(dry(&mut prepared, &mut *reporter, &stop));
+    }
+    let supervisor = world.owns_process.then(crate::exec::supervise);
+    let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
+    let options = options(&prepared, words, &stop);
+    let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| reporter.event(&event));
+    drop(listener);
+    drop(supervisor);
+    let exit = match result {
+        Ok(summary) => summary.exit,
+        Err(problem) => {
+            reporter.diagnostics(&[problem]);
+            2
+        }
+    };
+    reporter.finish();
+    let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
+    Ok(by_signal.unwrap_or(exit))
+}
+
+/// Understands the words and opens the project. `None`: nothing was named and there is no default.
+pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Result<Option<Prepared>, Diagnostics> {
+    let file = file_args(words);
+    let place = project::find(&file, world)?;
+    let globals = taskfile::globals(words);
+    let load = LoadOptions { writes: false, globals: globals.clone() };
+    let (tasks, mut warnings, actions) = project::read(&place, world, &load)?;
+    let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
+    let args = parse(&split.run)?;
+    let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
+    let defaults: Vec<String> = tasks.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
+    let wanted = if named.is_empty() { defaults } else { named };
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let writes = !args.dry_run && !args.frozen;
+    let lock = if writes { take_lock(&place, &args, words, world, stop)? } else { None };
+    let load = LoadOptions { writes, globals };
+    let config = tasks.config.clone();
+    let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
+    warnings.extend(more);
+    let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)?;
+    hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
+    Ok(Some(Prepared { args, place, project, selection, warnings, lock }))
+}
+
+/// The options that say where the file is: needed before the tasks, and so their own options, are known.
+fn file_args(words: &[String]) -> FileArgs {
+    let mut found = FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() };
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let mut value = |long: &str, short: &str| -> Option<String> {
+            if word == long || word == short {
+                return rest.next().cloned();
+            }
+            word.strip_prefix(long).and_then(|tail| tail.strip_prefix('=')).map(str::to_owned)
+        };
+        if let Some(file) = value("--file", "-f") {
+            found.file = Some(file);
+        } else if let Some(dir) = value("--dir", "-d") {
+            found.dir = Some(dir);
+        }
+        found.seek_file |= word == "-k" || word == "--seek-file";
+        found.no_seek |= word == "--no-seek";
+    }
+    if found.file.is_none() {
+        found.file = std::env::var("XTASK_FILE").ok().filter(|file| !file.is_empty());
+    }
+    found
+}
+
+/// What a task makes of a word behind its name.
+fn meaning(tasks: &Taskfile, task: &str, word: &str) -> Meaning {
+    let Some(task) = tasks.tasks.iter().find(|known| *known.name == *task) else { return Meaning::Other };
+    let members = task.members.first().and_then(|first| tasks.tasks.iter().find(|known| known.name == *first));
+    let params = task.params.iter().chain(members.into_iter().flat_map(|member| &member.params));
+    if word == "--" {
+        return Meaning::Rest;
+    }
+    let (name, joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+    for param in params {
+        let inverse = param.inverse.as_ref().is_some_and(|inverse| name == format!("--{}", inverse.trim_start_matches("--")));
+        let long = name == format!("--{}", param.long);
+        let short = param.short.is_some_and(|short| word.starts_with(&format!("-{short}")) && !word.starts_with("--"));
+        let is_bool = param.kind == ParamKind::Bool;
+        if inverse || (long && (joined || is_bool)) || (short && (is_bool || word.len() > 2)) {
+            return Meaning::Flag;
+        }
+        if long || short {
+            return Meaning::WithValue;
+        }
+    }
+    if task.pos_arg.is_some() && !word.starts_with('-') { Meaning::Rest } else { Meaning::Other }
+}
+
+pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
+    let words = std::iter::once("cargo xtask run".to_owned()).chain(words.iter().cloned());
+    RunCli::try_parse_from(words).map(|cli| cli.run).map_err(|error| {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        Diagnostic::error(message).help("see the options: cargo xtask run --help").into()
+    })
+}
+
+/// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.
+fn take_lock(place: &Place, args: &RunArgs, words: &[String], world: &World, stop: &StopToken) -> Result<Option<Lock>, Diagnostics> {
+    let joins = world.var("XTASK_TOKEN").is_some()
+        && world.var("XTASK_ROOT").is_some_and(|root| std::path::Path::new(&root) == place.root);
+    if joins {
+        return Ok(None);
+    }
+    let dir = place.root.join(STATE_DIR);
+    let patience = if args.no_wait { Patience::None } else { Patience::Endless };
+    let own = Owner::this(&words.join(" "));
+    let lock = lock::acquire(&dir, &own, patience, stop, &mut |owner| {
+        let who = owner.map_or_else(|| "another run".to_owned(), Owner::describe);
+        world.err.line(&format!("waiting for {who}"));
+    });
+    lock.map(Some).map_err(|error| error.diagnostic().into())
+}
+
+/// Gives each task of the plan the values of its params: what was given to a named task counts for every task below
+/// it that declares a param of the same name.
+fn hand_out_params(
+    project: &mut Project,
+    config: &crate::model::task::Config,
+    selected: &[taskfile::Selected],
+    selection: &Selection,
+    args: &RunArgs,
+    world: &World,
+) -> Result<(), Diagnostics> {
+    let graph = project.graph.clone();
+    let mut given: HashMap<TaskId, taskfile::Given> = HashMap::new();
+    for word in selected {
+        let start = graph::select(&graph, std::slice::from_ref(&word.word), &RepoPath::root(), true)?;
+        for id in closure_with_setup(&graph, &start, args.single) {
+            let declared: HashSet<&str> = graph.task(id).params.iter().map(|param| &*param.name).collect();
+            let own = given.entry(id).or_default();
+            own.extend(word.given.iter().filter(|(name, _)| declared.contains(&***name)).map(|(n, v)| (n.clone(), v.clone())));
+        }
+        if let (Some(id), false) = (graph.find(&word.word), word.pos.is_empty()) {
+            project.positional.insert(id, word.pos.clone());
+        }
+    }
+    let mut problems = Vec::new();
+    for id in closure_with_setup(&graph, selection, args.single) {
+        let task = graph.task(id);
+        if task.params.is_empty() || (task.is_group() && !task.members.is_empty()) {
+            continue;
+        }
+        let none = BTreeMap::new();
+        match taskfile::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
+            Ok(values) => {
+                let values = values.iter().map(|(name, value)| {
+                    (name.clone(), ParamValue { value: value.json(), secret: value.secret })
+                });
+                project.params.insert(id, values.collect());
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.dedup_by(|a, b| a == b);
+    if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
+}
+
+fn closure_with_setup(graph: &graph::Graph, selection: &Selection, single: bool) -> Vec<TaskId> {
+    let mut all = graph::closure(graph, selection, single);
+    let mut seen: HashSet<TaskId> = all.iter().copied().collect();
+    let mut next = 0;
+    while next < all.len() {
+        let setup = graph.node(all[next]).setup.iter().map(|edge| edge.to).collect();
+        for id in graph::closure(graph, &Selection { tasks: setup }, false) {
+            if seen.insert(id) {
+                all.push(id);
+            }
+        }
+        next += 1;
+    }
+    all
+}
+
+/// What the engine is told.
+pub(super) fn options(prepared: &Prepared, words: &[String], stop: &StopToken) -> Options {
+    let (args, config) = (&prepared.args, &prepared.project.config);
+    let cwd = &prepared.place.cwd;
+    let default = Options::default();
+    Options {
+        jobs: args.jobs.or(config.jobs).unwrap_or(default.jobs).max(1),
+        keep_going: (args.continue_ || config.continue_on_failure) && !args.no_continue,
+        always: args.always,
+        single: args.single,
+        include_ignored: args.include_ignored,
+        strict: args.strict,
+        what_if: args.what_if.iter().filter_map(|file| RepoPath::new(cwd, file)).collect(),
+        shuffle: args.shuffle,
+        verbosity: args.verbosity,
+        grace: config.grace.unwrap_or(Duration::from_secs(10)),
+        command: without_secrets(&prepared.project, words),
+        stop: stop.clone(),
+    }
+}
+
+/// The command line for the history: values of secret params are left out.
+fn without_secrets(project: &Project, words: &[String]) -> String {
+    let hidden: Vec<&str> = project
+        .params
+        .values()
+        .flat_map(BTreeMap::values)
+        .filter(|value| value.secret)
+        .filter_map(|value| value.value.as_str())
+        .filter(|text| !text.is_empty())
+        .collect();
+    let mut line = words.join(" ");
+    for secret in hidden {
+        line = line.replace(secret, "***");
+    }
+    line
+}
+
+/// The reporter that was asked for.
+pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<Box<dyn Reporter>, Diagnostics> {
+    let name = args.reporter.as_deref().unwrap_or("auto");
+    let Some(kind) = report::Kind::from_name(name) else {
+        return Err(Diagnostic::error(format!("reporter `{name}` is unknown"))
+            .help("known reporters: auto fancy plain json junit github console executed-only zero error-only")
+            .into());
+    };
+    let out: Box<dyn Write + Send> = match &args.output_file {
+        None => Box::new(world.out.clone()),
+        Some(file) => Box::new(std::fs::File::create(world.cwd.join(file)).map_err(|error| {
+            Diagnostic::error(format!("failed to create output file `{file}`")).cause(error)
+        })?),
+    };
+    let mut options = report::Options::new(out, Box::new(world.err.clone()));
+    let env = |name: &str| world.var(name);
+    options.is_tty = world.err_is_tty;
+    options.color = color(&args.file.color, world);
+    options.quiet = args.quiet;
+    options.verbose = u8::from(args.verbosity == Some(2));
+    options.output = match args.output.as_str() {
+        "prefixed" => report::OutputMode::Prefixed,
+        "raw" => report::OutputMode::Raw,
+        _ => report::OutputMode::Grouped,
+    };
+    options.ci = report::Ci::from_env(&env);
+    let root = place.root.clone();
+    options.source = Some(Arc::new(move |file: &str| std::fs::read_to_string(root.join(file)).ok()));
+    if let Some(file) = world.var("GITHUB_STEP_SUMMARY") {
+        options.job_summary = std::fs::File::options().append(true).create(true).open(file).ok().map(|file| Box::new(file) as _);
+    }
+    Ok(report::make(kind, options))
+}
+
+pub(super) fn color(choice: &str, world: &World) -> bool {
+    let choice = match choice {
+        "always" => report::ColorChoice::Always,
+        "never" => report::ColorChoice::Never,
+        _ => report::ColorChoice::Auto,
+    };
+    report::wants_color(choice, &|name| world.var(name), world.err_is_tty)
+}
+
+/// `--dry-run` and `--frozen`: the same decisions, nothing is run or written.
+fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &StopToken) -> u8 {
+    let options = options(prepared, &[], stop);
+    let predictions = engine::predict(&mut prepared.project, &prepared.selection, &options);
+    let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
+    reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
+    let mut counts = crate::model::Counts::default();
+    let (mut errors, mut runs) = (false, false);
+    for prediction in predictions {
+        let verdict = match prediction.status {
+            Status::Group | Status::Skipped => continue,
+            Status::UpToDate => {
+                counts.up_to_date += 1;
+                Verdict::UpToDate
+            }
+            Status::Ignored => {
+                counts.ignored += 1;
+                Verdict::Ignored
+            }
+            Status::Error(problem) => {
+                errors = true;
+                counts.error += 1;
+                Verdict::Error(problem)
+            }
+            Status::WillRun(reasons) => {
+                runs = true;
+                Verdict::Run(reasons)
+            }
+            Status::MayRun { after, mut reasons } => {
+                runs = true;
+                let task = after.join(", ");
+                reasons.push(crate::model::Reason::ResultChanged { task, old: "as recorded".into(), new: "may change".into() });
+                Verdict::Run(reasons)
+            }
+        };
+        reporter.event(&Event::TaskDecided { task: prediction.name, verdict, hidden: prediction.hidden });
+    }
+    let exit = match (errors, runs && prepared.args.frozen) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    };
+    reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
+    reporter.finish();
+    exit
+}
