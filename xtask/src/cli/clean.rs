@@ -89,7 +89,8 @@ fn remove_targets(root: &Path, graph: &graph::Graph, id: TaskId, dry: bool, worl
         let removed = if meta.is_dir() { std::fs::remove_dir(&full) } else { std::fs::remove_file(&full) };
         if let Err(error) = removed {
             fine = false;
-            let problem = Diagnostic::error(format!("failed to remove `{path}` of task `{}`", node.task.name)).cause(error);
+            let problem =
+                Diagnostic::error(format!("failed to remove `{path}` of task `{}`", node.task.name)).cause(error);
             super::show(world, &problem.into());
         }
     }
@@ -119,7 +120,9 @@ fn run_actions(project: &crate::engine::Project, task: &Task, actions: &[Action]
 
 fn run_action(project: &crate::engine::Project, task: &Task, action: &Action, world: &World) -> Result<(), Diagnostic> {
     let argv = expand_plain(&*project.expander, task, action).map_err(|why| {
-        Diagnostic::error(format!("clean of task `{}` cannot be expanded", task.name)).at(action.place.clone()).cause(why)
+        Diagnostic::error(format!("clean of task `{}` cannot be expanded", task.name))
+            .at(action.place.clone())
+            .cause(why)
     })?;
     let env = world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let spec = CommandSpec::new(argv, project.root.clone(), env);

@@ -49,7 +49,8 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
         let task = graph.task(id);
         let letter = letter(task, status.get(&id));
         if let Some(template) = &args.template {
-            let line = template.replace("{name}", &task.name).replace("{doc}", first_line(task)).replace("{status}", letter);
+            let line =
+                template.replace("{name}", &task.name).replace("{doc}", first_line(task)).replace("{status}", letter);
             world.out.line(&line);
             continue;
         }
@@ -218,7 +219,8 @@ fn explain_last(prepared: &Prepared, as_data: bool, world: &World) -> Result<u8,
             }
             let reasons: Vec<Value> = serde_json::from_str(&row.reasons).unwrap_or_default();
             if as_data {
-                let object = json!({ "task": row.task, "run": run.id, "outcome": row.outcome.name(), "reasons": reasons });
+                let object =
+                    json!({ "task": row.task, "run": run.id, "outcome": row.outcome.name(), "reasons": reasons });
                 world.out.line(&object.to_string());
             } else {
                 world.out.line(&format!("`{}` {} in run {} because:", row.task, row.outcome.name(), run.id));

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::model::{Diagnostic, Diagnostics};
-use crate::report::diagnostic;
+use crate::report;
 use crate::world::World;
 
 pub use project::LoadOptions;
@@ -36,10 +36,12 @@ pub fn run(words: Vec<OsString>, world: &World) -> u8 {
 fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     match words::command(words) {
         words::Command::Task => run::run(words, world),
-        words::Command::BuiltIn => match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {
-            Ok(cli) => built_in(cli, world),
-            Err(error) => Ok(usage(&error, world)),
-        },
+        words::Command::BuiltIn => {
+            match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {
+                Ok(cli) => built_in(cli, world),
+                Err(error) => Ok(usage(&error, world)),
+            }
+        }
     }
 }
 
@@ -69,10 +71,11 @@ fn usage(error: &clap::Error, world: &World) -> u8 {
 
 /// Shows errors that belong to no run.
 fn show(world: &World, problems: &Diagnostics) {
-    let color = crate::report::wants_color(crate::report::ColorChoice::Auto, world.err_is_tty, &|name| world.var(name));
-    for problem in &problems.0 {
-        world.err.line(diagnostic::render(problem, color, None).trim_end());
-    }
+    let mut options = report::Options::new(Box::new(world.out.clone()), Box::new(world.err.clone()));
+    options.color = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
+    let mut reporter = report::make(report::Kind::Plain, options);
+    reporter.diagnostics(&problems.0);
+    reporter.finish();
 }
 
 impl From<Diagnostic> for u8 {

@@ -63,7 +63,11 @@ pub(super) fn find(args: &FileArgs, world: &World) -> Result<Place, Diagnostics>
 }
 
 /// Only the tasks, without any state: to know the params before the command line is understood.
-pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<(Taskfile, Vec<Diagnostic>, ActionSet), Diagnostics> {
+pub(super) fn read(
+    place: &Place,
+    world: &World,
+    options: &LoadOptions,
+) -> Result<(Taskfile, Vec<Diagnostic>, ActionSet), Diagnostics> {
     let mut actions = crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
     let forms: Vec<ActionForm<'_>> = actions
@@ -100,13 +104,14 @@ fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
 
 /// The images of the spec, for `for_each: image`.
 fn images(root: &Path, spec: &str) -> Result<Vec<ImageInfo>, Diagnostics> {
-    let path = RepoPath::from_root(spec).ok_or_else(|| Diagnostic::error(format!("stack `{spec}` lies outside the root")))?;
+    let path =
+        RepoPath::from_root(spec).ok_or_else(|| Diagnostic::error(format!("stack `{spec}` lies outside the root")))?;
     let stack = crate::stack::spec::load(root, &path)?;
     Ok(stack
         .images
         .iter()
         .map(|image| ImageInfo {
-            name: image.key.clone(),
+            name: image.key.to_string(),
             fields: serde_json::json!({ "image_name": image.image_name, "dir": image.dir.lossy(), "depend_on": image.depend_on.iter().map(|d| d.value.clone()).collect::<Vec<_>>() }),
         })
         .collect())
@@ -125,23 +130,23 @@ pub(super) fn open(
     let mut problems = Vec::new();
     let links = tasks
         .iter()
-        .map(|task| plan::links_of(&actions, task).unwrap_or_else(|found| {
-            problems.extend(found.0);
-            graph::Links::default()
-        }))
+        .map(|task| {
+            plan::links_of(&actions, task).unwrap_or_else(|found| {
+                problems.extend(found.0);
+                graph::Links::default()
+            })
+        })
         .collect();
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
     let graph = graph::build(tasks, links)?;
-    let (db, warnings) = if options.writes {
-        StateDb::open(&place.root)?
-    } else {
-        (StateDb::open_read_only(&place.root)?, Vec::new())
-    };
+    let (db, warnings) =
+        if options.writes { StateDb::open(&place.root)? } else { (StateDb::open_read_only(&place.root)?, Vec::new()) };
     let records = db.records()?;
-    let files = Files::open(&place.root)
-        .map_err(|error| Diagnostic::error(format!("the root `{}` cannot be opened", place.root.display())).cause(error))?;
+    let files = Files::open(&place.root).map_err(|error| {
+        Diagnostic::error(format!("the root `{}` cannot be opened", place.root.display())).cause(error)
+    })?;
     let project = Project {
         root: place.root.clone(),
         graph: Arc::new(graph),
@@ -163,7 +168,11 @@ pub(super) fn open(
 }
 
 fn new_token() -> String {
-    format!("{}-{}", std::process::id(), std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos()))
+    format!(
+        "{}-{}",
+        std::process::id(),
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos())
+    )
 }
 
 /// The random key of this workspace, made at the first run; for digests of secrets.
@@ -175,7 +184,8 @@ fn key(root: &Path, writes: bool) -> Secret {
         return Secret::new(bytes);
     }
     let mut bytes = [0_u8; 32];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
+    let read =
+        std::fs::File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
     if read.is_ok() && writes && std::fs::write(&file, bytes).is_ok() {
         // Another key next time would only cost work.
         let _ = std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600));

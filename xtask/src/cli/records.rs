@@ -134,7 +134,8 @@ pub(super) fn history(args: &HistoryArgs, world: &World) -> Result<u8, Diagnosti
             let object = json!({ "run": run.id, "started": run.started, "seconds": run.seconds, "exit": run.exit, "command": run.command });
             world.out.line(&object.to_string());
         } else {
-            let when = jiff::Timestamp::from_second(run.started).map_or_else(|_| String::new(), |time| time.to_string());
+            let when =
+                jiff::Timestamp::from_second(run.started).map_or_else(|_| String::new(), |time| time.to_string());
             world.out.line(&format!("{:5}  {when}  {:8.2}s  exit {}  {}", run.id, run.seconds, run.exit, run.command));
         }
     }

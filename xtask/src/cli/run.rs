@@ -16,8 +16,8 @@ use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, Event, RepoPath, StopToken, Verdict};
 use crate::report::{self, Reporter};
-use crate::store::lock::{self, Lock, Owner, Patience};
 use crate::store::STATE_DIR;
+use crate::store::lock::{self, Lock, Owner, Patience};
 use crate::taskfile;
 use crate::world::World;
 
@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub project: Project,
     pub selection: Selection,
     pub warnings: Vec<Diagnostic>,
+    /// Held until the run is over; `None` for a run that writes nothing or has joined another.
+    #[expect(dead_code, reason = "dropping it frees the state for others")]
     pub lock: Option<Lock>,
 }
 
@@ -61,7 +63,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
 pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Result<Option<Prepared>, Diagnostics> {
     let file = file_args(words);
     let place = project::find(&file, world)?;
-    let globals = taskfile::globals(words);
+    let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
     let (tasks, mut warnings, actions) = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
@@ -119,7 +121,8 @@ fn meaning(tasks: &Taskfile, task: &str, word: &str) -> Meaning {
     }
     let (name, joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
     for param in params {
-        let inverse = param.inverse.as_ref().is_some_and(|inverse| name == format!("--{}", inverse.trim_start_matches("--")));
+        let inverse =
+            param.inverse.as_ref().is_some_and(|inverse| name == format!("--{}", inverse.trim_start_matches("--")));
         let long = name == format!("--{}", param.long);
         let short = param.short.is_some_and(|short| word.starts_with(&format!("-{short}")) && !word.starts_with("--"));
         let is_bool = param.kind == ParamKind::Bool;
@@ -143,7 +146,13 @@ pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
 }
 
 /// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.
-fn take_lock(place: &Place, args: &RunArgs, words: &[String], world: &World, stop: &StopToken) -> Result<Option<Lock>, Diagnostics> {
+fn take_lock(
+    place: &Place,
+    args: &RunArgs,
+    words: &[String],
+    world: &World,
+    stop: &StopToken,
+) -> Result<Option<Lock>, Diagnostics> {
     let joins = world.var("XTASK_TOKEN").is_some()
         && world.var("XTASK_ROOT").is_some_and(|root| std::path::Path::new(&root) == place.root);
     if joins {
@@ -170,13 +179,15 @@ fn hand_out_params(
     world: &World,
 ) -> Result<(), Diagnostics> {
     let graph = project.graph.clone();
-    let mut given: HashMap<TaskId, taskfile::Given> = HashMap::new();
+    let mut given: HashMap<TaskId, taskfile::params::Given> = HashMap::new();
     for word in selected {
         let start = graph::select(&graph, std::slice::from_ref(&word.word), &RepoPath::root(), true)?;
         for id in closure_with_setup(&graph, &start, args.single) {
             let declared: HashSet<&str> = graph.task(id).params.iter().map(|param| &*param.name).collect();
             let own = given.entry(id).or_default();
-            own.extend(word.given.iter().filter(|(name, _)| declared.contains(&***name)).map(|(n, v)| (n.clone(), v.clone())));
+            own.extend(
+                word.given.iter().filter(|(name, _)| declared.contains(&***name)).map(|(n, v)| (n.clone(), v.clone())),
+            );
         }
         if let (Some(id), false) = (graph.find(&word.word), word.pos.is_empty()) {
             project.positional.insert(id, word.pos.clone());
@@ -189,11 +200,11 @@ fn hand_out_params(
             continue;
         }
         let none = BTreeMap::new();
-        match taskfile::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
+        match taskfile::params::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
             Ok(values) => {
-                let values = values.iter().map(|(name, value)| {
-                    (name.clone(), ParamValue { value: value.json(), secret: value.secret })
-                });
+                let values = values
+                    .iter()
+                    .map(|(name, value)| (name.clone(), ParamValue { value: value.json(), secret: value.secret }));
                 project.params.insert(id, values.collect());
             }
             Err(found) => problems.extend(found),
@@ -267,9 +278,10 @@ pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<B
     };
     let out: Box<dyn Write + Send> = match &args.output_file {
         None => Box::new(world.out.clone()),
-        Some(file) => Box::new(std::fs::File::create(world.cwd.join(file)).map_err(|error| {
-            Diagnostic::error(format!("failed to create output file `{file}`")).cause(error)
-        })?),
+        Some(file) => Box::new(
+            std::fs::File::create(world.cwd.join(file))
+                .map_err(|error| Diagnostic::error(format!("failed to create output file `{file}`")).cause(error))?,
+        ),
     };
     let mut options = report::Options::new(out, Box::new(world.err.clone()));
     let env = |name: &str| world.var(name);
@@ -286,7 +298,8 @@ pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<B
     let root = place.root.clone();
     options.source = Some(Arc::new(move |file: &str| std::fs::read_to_string(root.join(file)).ok()));
     if let Some(file) = world.var("GITHUB_STEP_SUMMARY") {
-        options.job_summary = std::fs::File::options().append(true).create(true).open(file).ok().map(|file| Box::new(file) as _);
+        options.job_summary =
+            std::fs::File::options().append(true).create(true).open(file).ok().map(|file| Box::new(file) as _);
     }
     Ok(report::make(kind, options))
 }
@@ -331,7 +344,11 @@ fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &StopToken) -
             Status::MayRun { after, mut reasons } => {
                 runs = true;
                 let task = after.join(", ");
-                reasons.push(crate::model::Reason::ResultChanged { task, old: "as recorded".into(), new: "may change".into() });
+                reasons.push(crate::model::Reason::ResultChanged {
+                    task,
+                    old: "as recorded".into(),
+                    new: "may change".into(),
+                });
                 Verdict::Run(reasons)
             }
         };

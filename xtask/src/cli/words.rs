@@ -25,7 +25,7 @@ pub(super) fn command(words: &[String]) -> Command {
             return Command::BuiltIn;
         }
         match options.of(word) {
-            Some(option) if option.takes_value && !option.is_joined(word) => index += 2,
+            Some(option) if option.takes_value && !RunOption::is_joined(word) => index += 2,
             Some(_) => index += 1,
             None if word.starts_with('-') => index += 1,
             None => {
@@ -45,7 +45,7 @@ struct RunOption {
 
 impl RunOption {
     /// Whether the word holds its value already: `--jobs=4`, `-n4`.
-    fn is_joined(self, word: &str) -> bool {
+    fn is_joined(word: &str) -> bool {
         match word.strip_prefix("--") {
             Some(long) => long.contains('='),
             None => word.chars().count() > 2,
@@ -129,7 +129,7 @@ pub(super) fn split(words: &[String], meaning: &dyn Fn(&str, &str) -> Meaning) -
             after_run = true;
             continue;
         }
-        let mut value = |index: &mut usize| -> Result<String, Diagnostic> {
+        let value = |index: &mut usize| -> Result<String, Diagnostic> {
             *index += 1;
             words.get(*index - 1).cloned().ok_or_else(|| Diagnostic::error(format!("option `{word}` needs a value")))
         };
@@ -160,7 +160,7 @@ pub(super) fn split(words: &[String], meaning: &dyn Fn(&str, &str) -> Meaning) -
         match options.of(word) {
             Some(option) => {
                 split.run.push(word.clone());
-                if option.takes_value && !option.is_joined(word) {
+                if option.takes_value && !RunOption::is_joined(word) {
                     split.run.push(value(&mut index)?);
                 }
             }

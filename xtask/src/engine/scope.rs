@@ -97,7 +97,10 @@ pub fn expand_plain(
     match &action.kind {
         ActionKind::Shell(text) => {
             let shell = action.step.shell.as_ref().or(task.shell.as_ref());
-            let shell = shell.map_or_else(|| vec!["sh".into(), "-c".into()], |words| words.iter().map(|w| OsString::from(&**w)).collect());
+            let shell = shell.map_or_else(
+                || vec!["sh".into(), "-c".into()],
+                |words| words.iter().map(|w| OsString::from(&**w)).collect(),
+            );
             let text = expander.text(text, &scope, true)?;
             Ok(shell.into_iter().chain([text.into()]).collect())
         }
