@@ -14,12 +14,15 @@ pub mod layout;
 pub mod live;
 pub mod narrator;
 pub mod options;
+pub mod page;
 pub mod paint;
 pub mod plain;
 pub mod remaining;
 pub mod screen;
 pub mod summary;
+pub mod table;
 mod ticker;
+pub mod timings;
 
 #[cfg(test)]
 mod testing;
