@@ -3,9 +3,11 @@
 pub mod glob;
 pub mod ignore;
 mod pattern;
+pub mod stage;
 pub mod visible;
 mod walk;
 
 pub use ignore::Ignore;
+pub use stage::{StageError, Staged, stage};
 pub use visible::{FileFacts, VisibleError, visible};
 pub use walk::Found;
