@@ -214,7 +214,8 @@ fn once(mut files: Vec<RepoPath>) -> Vec<RepoPath> {
     files
 }
 
-fn refused(args: &[&str], stderr: &str) -> Diagnostic {
+/// The error for a git that said no: what it was asked, and its first lines without credentials.
+pub fn refused(args: &[&str], stderr: &str) -> Diagnostic {
     let verb = args.first().copied().unwrap_or_default();
     let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     lines

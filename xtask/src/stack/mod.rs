@@ -1,13 +1,18 @@
 //! The stack of images: spec.yml, plans, tags, content keys, what changed, manifests. Knows nothing of engines.
 
 pub mod affected;
+pub mod artifacts;
 pub mod git;
 pub mod graph;
 pub mod key;
+pub mod lock;
+pub mod manifest;
 pub mod order;
 pub mod spec;
 pub mod tags;
 pub mod types;
+pub mod wiki;
+pub mod wiki_repository;
 
 pub use graph::Graph;
 pub use key::{ContentKey, KeyParts, content_key, first_difference};

@@ -1,0 +1,248 @@
+//! Publishes pages: a clone of the wiki's repository, one commit, one push. Knows nothing of what the pages say.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use xshell::{Shell, cmd};
+
+use crate::model::Diagnostic;
+
+/// How often a push is tried anew after somebody else was faster.
+const TRIES: u32 = 3;
+
+/// A clone of the wiki.
+#[derive(Clone, Debug)]
+pub struct WikiRepository {
+    shell: Shell,
+    dir: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
+}
+
+/// What came of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Every page was as it should be already.
+    Unchanged,
+    Pushed,
+}
+
+impl WikiRepository {
+    /// Clones `url` into `dir`, or brings the clone that is there up to date, whatever was in it.
+    ///
+    /// `environment` is that of the caller: it says how git logs in.
+    ///
+    /// Errors: the repository cannot be reached; `dir` holds something else.
+    pub fn open(url: &str, dir: &Path, environment: &BTreeMap<OsString, OsString>) -> Result<Self, Diagnostic> {
+        let failed = |error: xshell::Error| Diagnostic::error("failed to start git").cause(error);
+        let is_place =
+            |name: &OsString| ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"].iter().any(|place| name == place);
+        let mut environment: BTreeMap<OsString, OsString> = environment
+            .iter()
+            .filter(|(name, _)| !is_place(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        // Nobody is there to type a password.
+        environment.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
+        let wiki = Self { shell: Shell::new().map_err(failed)?, dir: dir.to_owned(), environment };
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error))?;
+        if !dir.join(".git").exists() {
+            wiki.git(&["init", "--quiet"])?;
+        }
+        // Not `clone`: the folder may hold the marker `.empty`, and an empty wiki has no branch.
+        let known = wiki.git(&["remote"])?;
+        let verb = if known.lines().any(|name| name == "origin") { "set-url" } else { "add" };
+        wiki.git(&["remote", verb, "origin", url])?;
+        wiki.update()?;
+        Ok(wiki)
+    }
+
+    /// Where the pages are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The text of a page; empty if there is none.
+    ///
+    /// Errors: it cannot be read.
+    pub fn page(&self, name: &str) -> Result<String, Diagnostic> {
+        match std::fs::read_to_string(self.dir.join(name)) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(Diagnostic::error(format!("failed to read page `{name}`")).cause(error)),
+        }
+    }
+
+    /// Changes pages, commits and pushes. `change` gets the wiki as it is now and gives the new text of each page; it
+    /// is asked again if somebody else pushed in between.
+    ///
+    /// Errors: those of `change`; the push is refused.
+    pub fn publish(
+        &self,
+        message: &str,
+        mut change: impl FnMut(&Self) -> Result<Vec<(String, String)>, Diagnostic>,
+    ) -> Result<Published, Diagnostic> {
+        let mut attempt = 1;
+        loop {
+            let pages = change(self)?;
+            for (name, text) in &pages {
+                self.write(name, text)?;
+                self.git(&["add", "--", name])?;
+            }
+            // Whatever else lies in the folder is not ours to publish.
+            if self.git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
+                return Ok(Published::Unchanged);
+            }
+            let identity = self.identity();
+            let commit = ["commit", "--quiet", "-m", message];
+            self.git(&identity.iter().map(String::as_str).chain(commit).collect::<Vec<_>>())?;
+            match self.git(&["push", "--quiet", "origin", "HEAD"]) {
+                Ok(_) => return Ok(Published::Pushed),
+                Err(error) if attempt == TRIES => return Err(error.note("the pages are not published")),
+                Err(_) => self.update()?,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Diagnostic> {
+        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+        if !plain {
+            return Err(Diagnostic::error(format!("`{name}` is no name of a page")));
+        }
+        std::fs::write(self.dir.join(name), text)
+            .map_err(|error| Diagnostic::error(format!("failed to write page `{name}`")).cause(error))
+    }
+
+    /// Makes the clone equal to the remote's branch, so that a push goes there; an empty remote leaves it as it is.
+    fn update(&self) -> Result<(), Diagnostic> {
+        let refs = self.git(&["ls-remote", "--symref", "origin", "HEAD"])?;
+        let branch = refs.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());
+        let (Some(branch), Some(_)) = (branch, refs.lines().find(|line| !line.starts_with("ref: "))) else {
+            return Ok(());
+        };
+        self.git(&["fetch", "--quiet", "origin", "HEAD"])?;
+        self.git(&["checkout", "--quiet", "--force", "-B", branch, "FETCH_HEAD"])?;
+        Ok(())
+    }
+
+    /// In CI nobody has told git a name.
+    fn identity(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for (key, value) in [("user.name", "xtask"), ("user.email", "xtask@localhost")] {
+            if self.git(&["config", key]).unwrap_or_default().trim().is_empty() {
+                words.extend(["-c".to_owned(), format!("{key}={value}")]);
+            }
+        }
+        words
+    }
+
+    fn git(&self, args: &[&str]) -> Result<String, Diagnostic> {
+        let shell = &self.shell;
+        let _in_wiki = shell.push_dir(&self.dir);
+        let run = cmd!(shell, "git {args...}").env_clear().envs(&self.environment).quiet().ignore_status().output();
+        let output = run.map_err(|error| Diagnostic::error("failed to run git").cause(error))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let verb = args.iter().find(|word| !word.starts_with('-') && !word.contains('=')).copied().unwrap_or_default();
+        Err(super::git::refused(&[verb], &String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Remote {
+        dir: tempfile::TempDir,
+        environment: BTreeMap<OsString, OsString>,
+    }
+
+    impl Remote {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let mut environment: BTreeMap<OsString, OsString> =
+                std::env::vars_os().filter(|(name, _)| name == "PATH").collect();
+            environment.insert("HOME".into(), dir.path().into());
+            environment.insert("GIT_INDEX_FILE".into(), "/nonexistent".into());
+            let remote = Self { dir, environment };
+            remote.git(&["init", "--quiet", "--bare", "-b", "trunk", "wiki.git"]);
+            remote
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            let output = std::process::Command::new("git")
+                .args(args)
+                .current_dir(self.dir.path())
+                .env_clear()
+                .envs(self.environment.iter().filter(|(name, _)| *name != "GIT_INDEX_FILE"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+
+        fn url(&self) -> String {
+            self.dir.path().join("wiki.git").to_str().unwrap().to_owned()
+        }
+
+        fn open(&self, name: &str) -> WikiRepository {
+            WikiRepository::open(&self.url(), &self.dir.path().join(name), &self.environment).unwrap()
+        }
+
+        fn page(&self, name: &str) -> String {
+            self.git(&["--git-dir", "wiki.git", "show", &format!("HEAD:{name}")])
+        }
+    }
+
+    fn add(wiki: &WikiRepository, line: &str) -> Result<Vec<(String, String)>, Diagnostic> {
+        Ok(vec![("Home.md".to_owned(), format!("{line}\n{}", wiki.page("Home.md")?))])
+    }
+
+    #[test]
+    fn pages_are_pushed_once() {
+        let remote = Remote::new();
+        std::fs::create_dir(remote.dir.path().join("wiki")).unwrap();
+        std::fs::write(remote.dir.path().join("wiki/.empty"), "").unwrap();
+        // An empty remote does not tell its branch.
+        let wiki = remote.open("wiki");
+        wiki.git(&["checkout", "--quiet", "-b", "trunk"]).unwrap();
+        assert_eq!(wiki.publish("one", |wiki| add(wiki, "one")).unwrap(), Published::Pushed);
+        assert_eq!(remote.page("Home.md"), "one\n");
+        let same = |wiki: &WikiRepository| Ok(vec![("Home.md".to_owned(), wiki.page("Home.md")?)]);
+        assert_eq!(wiki.publish("same", same).unwrap(), Published::Unchanged);
+        assert_eq!(remote.git(&["--git-dir", "wiki.git", "log", "--format=%s"]), "one\n");
+    }
+
+    #[test]
+    fn who_is_late_changes_the_newer_page() {
+        let remote = Remote::new();
+        let first = remote.open("first");
+        first.git(&["checkout", "--quiet", "-b", "trunk"]).unwrap();
+        first.publish("start", |wiki| add(wiki, "start")).unwrap();
+        let late = remote.open("late");
+        let mut raced = false;
+        let published = late.publish("late", |wiki| {
+            let pages = add(wiki, "late")?;
+            if !std::mem::replace(&mut raced, true) {
+                first.publish("fast", |wiki| add(wiki, "fast"))?;
+            }
+            Ok(pages)
+        });
+        assert_eq!(published.unwrap(), Published::Pushed);
+        assert_eq!(remote.page("Home.md"), "late\nfast\nstart\n");
+    }
+
+    #[test]
+    fn a_wiki_that_is_not_there_is_an_error() {
+        let remote = Remote::new();
+        let url = remote.dir.path().join("absent.git");
+        let opened = WikiRepository::open(url.to_str().unwrap(), &remote.dir.path().join("w"), &remote.environment);
+        assert_eq!(opened.unwrap_err().message, "`git ls-remote` failed");
+        let wiki = remote.open("wiki");
+        let error = wiki.publish("x", |_| Ok(vec![("../evil".to_owned(), String::new())])).unwrap_err();
+        assert_eq!(error.message, "`../evil` is no name of a page");
+    }
+}
