@@ -7,4 +7,5 @@ mod docker_live {
     mod builds;
     mod builds_end;
     mod containers;
+    mod registries;
 }

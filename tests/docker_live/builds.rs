@@ -11,8 +11,8 @@ use crate::support::{Lab, output};
 
 const PLAIN: &str = "FROM scratch\nCOPY tool /tool\nCOPY data /data\nCMD [\"/tool\", \"cat\", \"/data/f\"]\n";
 
-/// Twelve contents of one size and one mtime: both builders are known to serve the old one.
-fn never_stale(builder: Builder) {
+/// Contents of one size and one mtime: both builders are known to serve the old one.
+fn never_stale(builder: Builder, rounds: usize) {
     let mut lab = Lab::new("stale", builder);
     let when = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
     let base = lab.build("FROM scratch\nCOPY tool /tool\n").unwrap().image;
@@ -22,24 +22,24 @@ fn never_stale(builder: Builder) {
         _ => PLAIN.to_owned(),
     };
     let mut stale = 0;
-    for round in 0..12 {
+    for round in 0..rounds {
         let content = format!("content {round:04}\n");
         lab.folder.write("data/f", &content);
         File::options().write(true).open(lab.folder.path().join("data/f")).unwrap().set_times(when).unwrap();
         let built = lab.build(&text).unwrap();
         stale += usize::from(crate::support::content(&lab.docker, &built.image, "/data/f") != content);
     }
-    assert_eq!(stale, 0, "of 12");
+    assert_eq!(stale, 0, "of {rounds}");
 }
 
 #[test]
 fn buildkit_never_serves_stale_content() {
-    never_stale(Builder::BuildKit);
+    never_stale(Builder::BuildKit, 12);
 }
 
 #[test]
 fn the_classic_builder_never_serves_stale_content() {
-    never_stale(Builder::Classic);
+    never_stale(Builder::Classic, 4);
 }
 
 /// The same through a second name: the classic builder takes hard links for equal.

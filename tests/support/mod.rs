@@ -2,6 +2,8 @@
 //! is tested.
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
+pub mod proxy;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

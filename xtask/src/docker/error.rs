@@ -40,7 +40,10 @@ pub enum DockerError {
     /// The registry refuses the credentials, or wants some.
     #[error("`{what}` is refused by the registry: {message}")]
     Denied { what: String, message: String },
-    /// A registry gave another error, or did not answer.
+    /// The registry does not take it, and will not take it later.
+    #[error("`{what}` is refused by the registry: {message}")]
+    Refused { what: String, message: String },
+    /// A registry has a problem that may pass, or does not answer.
     #[error("`{what}`: the registry failed: {message}")]
     Registry { what: String, message: String },
     /// The limit passed.
@@ -88,6 +91,7 @@ impl From<DockerError> for Diagnostic {
             DockerError::ChangedWhileBuilding { .. } => {
                 Self::error(message).help("run the same command again: the new content is then taken as a whole")
             }
+            DockerError::Registry { .. } => Self::error(message).help("try again in a moment"),
             DockerError::Unsupported { help, .. } => Self::error(message).help(help),
             DockerError::Denied { what, .. } => {
                 let host = what.split('/').next().unwrap_or(&what).to_owned();
@@ -157,16 +161,84 @@ pub fn from_status(what: &str, status: u16, message: &str) -> DockerError {
 
 /// Translates a message of which nothing but the text is known.
 pub fn from_text(what: &str, message: &str) -> DockerError {
+    match from_registry(what, message) {
+        // Only what is surely the registry's word is blamed on it.
+        DockerError::Registry { what, message } | DockerError::Refused { what, message } => {
+            let signs = [
+                "Get \"http",
+                "Get http",
+                "Head \"http",
+                "Put \"http",
+                "Post \"http",
+                "HTTP status:",
+                "toomanyrequests",
+            ];
+            if signs.iter().any(|sign| message.contains(sign)) {
+                DockerError::Registry { what, message }
+            } else {
+                DockerError::Infra { what, message }
+            }
+        }
+        known => known,
+    }
+}
+
+/// Translates what a registry said, in the engine's words.
+pub fn from_registry(what: &str, message: &str) -> DockerError {
     let (what, message) = (what.to_owned(), message.trim().to_owned());
-    let has = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
-    if has(&["unauthorized", "no basic auth credentials", "authentication required", "access denied", "denied:"]) {
-        DockerError::Denied { what, message }
-    } else if has(&["manifest unknown", "does not exist locally", "tag does not exist", "name unknown", "o such image"])
+    let lower = message.to_lowercase();
+    let has = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
+    let after = |words| lower.split(words).nth(1).and_then(|rest: &str| rest.get(..3)?.parse::<u16>().ok());
+    let status = after("http status: ").or_else(|| after("error parsing http "));
+    let missing = ["manifest unknown", "does not exist locally", "tag does not exist", "name unknown", "no such image"];
+    if has(&["unauthorized", "no basic auth credentials", "authentication required", "denied: "])
+        || matches!(status, Some(401 | 403))
+        || lower == "denied"
     {
+        DockerError::Denied { what, message }
+    } else if has(&missing) {
         DockerError::NotFound { what, message }
-    } else if has(&["Get \"http", "Get http", "Head \"http", "toomanyrequests", "received unexpected HTTP status"]) {
+    } else if has(&["toomanyrequests", "too many requests"]) {
         DockerError::Registry { what, message }
+    } else if has(&["manifest invalid", "unsupported", "name invalid", "tag invalid", "blob unknown"])
+        || matches!(status, Some(400..=428 | 430..=499))
+    {
+        DockerError::Refused { what, message }
     } else {
-        DockerError::Infra { what, message }
+        DockerError::Registry { what, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_understood() {
+        let kind = |text: &str| match from_registry("x", text) {
+            DockerError::Denied { .. } => "denied",
+            DockerError::NotFound { .. } => "missing",
+            DockerError::Refused { .. } => "refused",
+            _ => "passing",
+        };
+        for (text, wanted) in [
+            ("no basic auth credentials", "denied"),
+            ("denied: requested access to the resource is denied", "denied"),
+            ("received unexpected HTTP status: 403 Forbidden", "denied"),
+            ("manifest for x not found: manifest unknown", "missing"),
+            ("An image does not exist locally with the tag: x", "missing"),
+            ("received unexpected HTTP status: 503 Service Unavailable", "passing"),
+            ("toomanyrequests: slow down", "passing"),
+            ("received unexpected HTTP status: 429 Too Many Requests", "passing"),
+            ("received unexpected HTTP status: 405 Method Not Allowed", "refused"),
+            ("error parsing HTTP 405 response body: unexpected end of JSON input: \"\"", "refused"),
+            ("error parsing HTTP 502 response body: invalid character '<'", "passing"),
+            ("manifest invalid: manifest invalid", "refused"),
+            ("Put \"http://h/v2/\": EOF", "passing"),
+            ("Get \"http://h/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", "passing"),
+        ] {
+            assert_eq!(kind(text), wanted, "{text}");
+        }
+        assert!(matches!(from_text("x", "the disk is full"), DockerError::Infra { .. }));
     }
 }

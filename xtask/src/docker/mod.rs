@@ -14,17 +14,19 @@ mod engine;
 mod error;
 mod images;
 mod runtime;
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use auth::Credentials;
+pub use auth::{AuthError, Credentials};
 pub use build::{BuildEvent, BuildRequest, BuildResult, Builder, StepState};
 pub use containers::{Container, ContainerExit, ContainerSpec, ContainerState, ExecSpec};
 pub use endpoint::{Endpoint, EndpointError};
 pub use engine::Engine;
 pub use error::DockerError;
 pub use images::{Image, ImageSummary, Layer};
+pub use transfer::TransferEvent;
 
 /// How long a call may take that needs no more than a look into the engine's books.
 const SHORT: Duration = Duration::from_mins(1);
