@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xtask::model::{Digest, ImageRef, Secret};
-use xtask::registry::testing::{RealRegistry, push_sample, sample};
+use xtask::registry::testing::{CutProxy, Direction, RealRegistry, TestClock, push_sample, sample};
 use xtask::registry::{
-    Client, CredentialsSource, ErrorKind, Manifest, Options, Registries, Repository, copy_image, from_config_json,
-    media,
+    Client, CredentialsSource, ErrorKind, Manifest, Options, Registries, Repository, copy_image, delete_tags,
+    from_config_json, join_platforms, list_tags, media, plan_deletion,
 };
 
 fn open(registry: &RealRegistry) -> Client {
@@ -185,4 +185,90 @@ fn something_else_that_answers_404_is_not_an_absent_tag() {
     let error = Arc::new(repository).digest("1.0").unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotARegistry { status: 404 });
     thread.join().unwrap();
+}
+
+#[test]
+fn k8_connections_cut_at_any_byte_do_no_harm_to_the_real_registry() {
+    let registry = RealRegistry::with_login("ann", "s3cret-pass").unwrap();
+    let mut cuts = 0;
+    for seed in 0..24_u64 {
+        let proxy = CutProxy::start(registry.host()).unwrap();
+        let clock = Arc::new(TestClock::default());
+        let chunk = [None, Some(70_000)][seed as usize % 2];
+        let options = Options { clock, chunk, ..Options::default() };
+        let login = CredentialsSource::fixed("ann", Secret::new("s3cret-pass"));
+        let client = Client::new(proxy.host(), login, options).unwrap();
+        let repository = client.repository(&format!("lab/cut{seed}"));
+        let mut random = bytes(16, seed * 2 + 1).into_iter().map(u64::from);
+        let mut draw = |most: u64| (random.next().unwrap() * 256 + random.next().unwrap()) * most / 65_536;
+        // An upload and its answers: some 200 kB there, some 4 kB back.
+        proxy.cut_after(Direction::ToServer, 1 + draw(150_000));
+        proxy.cut_after(Direction::ToClient, 1 + draw(1_500));
+        proxy.cut_after(Direction::ToServer, 1 + draw(40_000));
+        let image = sample(&bytes(200_000, seed), &[("seed", &seed.to_string())]);
+        let digest = push_sample(&repository, &image, &["1.0", "latest"]).unwrap();
+        assert_eq!(repository.digest("latest").unwrap(), Some(digest), "seed {seed}");
+        assert_eq!(repository.manifest("1.0").unwrap(), image.manifest, "seed {seed}");
+        assert_eq!(repository.blob(Digest::of(&image.layer)).unwrap(), image.layer, "seed {seed}");
+        assert_eq!(repository.delete(digest, &["1.0", "latest"]).unwrap(), ["1.0", "latest"], "seed {seed}");
+        cuts += proxy.cuts();
+    }
+    assert!(cuts >= 48, "only {cuts} cuts were made");
+}
+
+#[test]
+fn platforms_are_joined_in_the_registry() {
+    let (one, two) = (RealRegistry::start().unwrap(), RealRegistry::start().unwrap());
+    let to = open(&one).repository("lab/base");
+    let arm_place = open(&two).repository("arm/base");
+    let amd = sample(b"amd", &[]);
+    push_sample(&to, &amd, &["1.0-amd64"]).unwrap();
+    let mut arm = sample(b"arm", &[]);
+    arm.config = String::from_utf8(arm.config).unwrap().replace("amd64", "arm64").into_bytes();
+    let text = String::from_utf8(arm.manifest.bytes).unwrap();
+    let text = text.replace(&Digest::of(&sample(b"arm", &[]).config).to_string(), &Digest::of(&arm.config).to_string());
+    arm.manifest = Manifest::new(text.into_bytes(), media::DOCKER_MANIFEST);
+    push_sample(&arm_place, &arm, &["1.0"]).unwrap();
+    let parts = [(to.clone(), "1.0-amd64".to_owned()), (arm_place, "1.0".to_owned())];
+
+    let declared = ["linux/amd64", "linux/arm64"];
+    let problems = join_platforms(&["linux/amd64", "linux/s390x"], &parts, &to, &["1.0"]).unwrap_err();
+    assert!(problems[0].message.contains("no image for the declared platform `linux/s390x`"), "{}", problems[0]);
+    assert_eq!(to.digest("1.0").unwrap(), None, "nothing was written");
+
+    let digest = join_platforms(&declared, &parts, &to, &["1.0", "latest"]).unwrap();
+    assert_eq!(join_platforms(&declared, &parts, &to, &["1.0"]).unwrap(), digest, "again: the same");
+    assert_eq!(to.digest("latest").unwrap(), Some(digest));
+    assert_eq!(to.image("1.0", Some("linux/arm64")).unwrap().id, Digest::of(&arm.config));
+    assert_eq!(to.blob(Digest::of(&arm.layer)).unwrap(), arm.layer);
+
+    let error = to.delete(arm.manifest.digest, &[]).unwrap_err();
+    assert!(matches!(&error.kind, ErrorKind::Shared { tags, .. } if tags == &["1.0", "latest"]), "{error:?}");
+}
+
+#[test]
+fn tags_are_listed_and_deleted_after_saying_what_they_share() {
+    let registry = RealRegistry::start().unwrap();
+    let repository = open(&registry).repository("lab/base");
+    let old = push_sample(&repository, &sample(b"old", &[("dev.xtask.key", "o")]), &["1.0", "k-o"]).unwrap();
+    let new = push_sample(&repository, &sample(b"new", &[("dev.xtask.key", "n")]), &["2.0"]).unwrap();
+    let listed = list_tags(&repository).unwrap();
+    let seen: Vec<_> = listed.iter().map(|one| (one.tag.as_str(), one.labels["dev.xtask.key"].as_str())).collect();
+    assert_eq!(seen, [("1.0", "o"), ("2.0", "n"), ("k-o", "o")]);
+    assert_eq!(listed[0].created, "2026-01-02T03:04:05Z");
+
+    let unknown = plan_deletion(&repository, &["1.1", "9.9"]).unwrap_err();
+    assert_eq!(unknown.len(), 2);
+    assert!(unknown[0].to_string().contains("help: a tag with a similar name exists: `1.0`"), "{}", unknown[0]);
+
+    let alone = plan_deletion(&repository, &["1.0"]).unwrap();
+    assert_eq!(alone[0].to_string(), format!("delete `1.0` ({}), which also bears `k-o`", old.short()));
+    let refused = delete_tags(&repository, &alone[0]).unwrap_err().to_string();
+    assert!(refused.contains("note: its digest also bears `k-o`"), "{refused}");
+    assert_eq!(repository.digest("1.0").unwrap(), Some(old));
+
+    let both = plan_deletion(&repository, &["1.0", "k-o"]).unwrap();
+    assert_eq!((both.len(), both[0].shared.len()), (1, 0));
+    delete_tags(&repository, &both[0]).unwrap();
+    assert_eq!(repository.tag_digests().unwrap(), [("2.0".to_owned(), new)]);
 }

@@ -15,6 +15,7 @@ pub use rollback::plan_rollback;
 use serde::{Deserialize, Serialize};
 
 use super::digest_text;
+use super::side_by_side::side_by_side;
 use super::{Registries, RegistryError};
 use crate::model::{Diagnostic, Digest, ImageRef};
 
@@ -123,8 +124,8 @@ struct Found {
 pub fn plan_promotion(members: &[Member], rules: Rules, registries: &Registries) -> Result<Promotion, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
-    for member in members {
-        match find(member, registries) {
+    for (member, answer) in members.iter().zip(side_by_side(members, |member| find(member, registries))) {
+        match answer {
             Ok(Some(one)) => found.push(Some(one)),
             Ok(None) => {
                 let reference = format!("{}:{}", member.name, member.from);

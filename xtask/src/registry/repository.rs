@@ -4,6 +4,7 @@ use super::auth::Scope;
 use super::client::{Call, Client};
 use super::error::{ErrorKind, RegistryError, Stage};
 use super::manifest::{ImageConfig, Kind, Manifest, media};
+use super::side_by_side::side_by_side;
 use super::wire::{Answer, Payload};
 use crate::model::{Digest, image::is_tag};
 
@@ -38,9 +39,6 @@ const PAGE: usize = 1000;
 
 /// A registry whose pages never end is not believed.
 const MOST_PAGES: usize = 10_000;
-
-/// Tags are asked for their digests side by side, but no faster than a polite client.
-const LOOKERS: usize = 4;
 
 impl Repository {
     pub(super) fn new(client: Client, name: &str) -> Self {
@@ -231,39 +229,37 @@ impl Repository {
         Ok(self.tag_heads()?.into_iter().map(|(tag, digest, _)| (tag, digest)).collect())
     }
 
-    fn tag_heads(&self) -> Result<Vec<(String, Digest, String)>, RegistryError> {
+    /// Tag, digest and media type of every tag, sorted by tag.
+    pub(super) fn tag_heads(&self) -> Result<Vec<(String, Digest, String)>, RegistryError> {
         let tags = self.tags()?;
-        let share = tags.len().div_ceil(LOOKERS).max(1);
-        let look = |tags: &[String]| -> Result<Vec<_>, RegistryError> {
-            let mut heads = Vec::new();
-            for tag in tags {
-                heads.extend(self.head(tag)?.map(|(digest, media_type)| (tag.clone(), digest, media_type)));
-            }
-            Ok(heads)
+        let look = |tag: &String| {
+            let head = self.head(tag)?;
+            Ok(head.map(|(digest, media_type)| (tag.clone(), digest, media_type)))
         };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = tags.chunks(share).map(|chunk| scope.spawn(move || look(chunk))).collect();
-            let mut heads = Vec::new();
-            for thread in threads {
-                // A panic over there is a bug of ours and goes on here.
-                heads.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok(heads)
-        })
+        side_by_side(&tags, look).into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Who else points to a digest: tags of it, and tags of indexes that list it.
     pub fn pointed_by(&self, digest: Digest) -> Result<PointedBy, RegistryError> {
+        self.pointers(&self.tag_heads()?, digest)
+    }
+
+    /// The same, where the tags are known.
+    pub(super) fn pointers(
+        &self,
+        heads: &[(String, Digest, String)],
+        digest: Digest,
+    ) -> Result<PointedBy, RegistryError> {
         let mut pointed = PointedBy::default();
-        for (tag, of, media_type) in self.tag_heads()? {
-            if of == digest {
-                pointed.tags.push(tag);
-            } else if Kind::of(&media_type) == Some(Kind::Index) {
-                let about = self.full(&tag);
+        for (tag, of, media_type) in heads {
+            if *of == digest {
+                pointed.tags.push(tag.clone());
+            } else if Kind::of(media_type) == Some(Kind::Index) {
+                let about = self.full(tag);
                 let listed = self.manifest(&of.to_string())?.manifests();
                 let bad = |detail| self.fail(Stage::ManifestGet, &about, ErrorKind::Malformed { detail });
                 if listed.map_err(bad)?.iter().any(|one| one.digest == digest) {
-                    pointed.indexes.push(tag);
+                    pointed.indexes.push(tag.clone());
                 }
             }
         }

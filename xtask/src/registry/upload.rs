@@ -16,6 +16,21 @@ struct Upload {
     stored: u64,
     /// The last try failed, so that what is stored is uncertain.
     doubtful: bool,
+    /// Taken up again after a failure, on what the registry said it holds.
+    resumed: bool,
+}
+
+impl Upload {
+    /// The registry may still be busy with what arrived before a cut, and then refuses to go on from where it said it
+    /// was. That is no refusal of the content: the upload starts anew.
+    fn soften(&mut self, failure: Failure) -> Failure {
+        let refused = matches!(failure.kind, ErrorKind::NotFound { .. } | ErrorKind::Rejected { status: 416, .. });
+        if !(self.resumed && refused) {
+            return failure;
+        }
+        *self = Self::default();
+        Failure { kind: ErrorKind::Cut { detail: "the upload could not be resumed".to_owned() }, ..failure }
+    }
 }
 
 impl Repository {
@@ -29,7 +44,10 @@ impl Repository {
         if let Some(chunk) = self.client.chunk().filter(|chunk| *chunk < size) {
             while upload.stored < size {
                 self.client.repeat(Stage::UploadChunk, &about, || {
-                    self.prepare(&about, &mut upload, true)?;
+                    self.prepare(&about, &mut upload, Some(size))?;
+                    if upload.stored == size {
+                        return Ok(());
+                    }
                     let length = chunk.min(size - upload.stored);
                     self.send_chunk(&about, &mut upload, source, length)
                 })?;
@@ -40,7 +58,7 @@ impl Repository {
             if upload.doubtful && self.present(&about, digest)? {
                 return Ok(());
             }
-            let resumes = upload.stored > 0;
+            let resumes = (upload.stored > 0).then_some(size);
             self.prepare(&about, &mut upload, resumes)?;
             self.finish(&about, &mut upload, digest, source, size)
         })?;
@@ -67,13 +85,17 @@ impl Repository {
         Ok(self.client.attempt(&call)?.status == 200)
     }
 
-    /// Opens the upload, or finds out where it stands after a failure; what cannot be resumed starts anew.
-    fn prepare(&self, about: &str, upload: &mut Upload, resumes: bool) -> Result<(), Failure> {
+    /// Opens the upload, or finds out where it stands after a failure; what cannot be resumed starts anew. Resumed is
+    /// only where the blob's size is given.
+    fn prepare(&self, about: &str, upload: &mut Upload, resumes: Option<u64>) -> Result<(), Failure> {
         if upload.doubtful {
             upload.doubtful = false;
-            let stored = if resumes { self.stored(about, upload)? } else { None };
-            match stored {
-                Some(stored) => upload.stored = stored,
+            let stored = if resumes.is_some() { self.stored(about, upload)? } else { None };
+            match stored.filter(|stored| Some(*stored) <= resumes) {
+                Some(stored) => {
+                    upload.stored = stored;
+                    upload.resumed = true;
+                }
                 None => {
                     self.cancel_upload(about, upload.location.as_deref());
                     *upload = Upload::default();
@@ -120,10 +142,10 @@ impl Repository {
         call.headers.push(("content-range", format!("{offset}-{}", offset + length - 1)));
         call.payload = Payload::Stream { source, offset, length };
         call.fine = &[202, 204];
-        let answer = self.client.attempt(&call)?;
+        let answer = self.client.attempt(&call).map_err(|failure| upload.soften(failure))?;
         upload.location = Some(Self::location(&answer)?);
         upload.stored = offset + length;
-        upload.doubtful = false;
+        (upload.doubtful, upload.resumed) = (false, false);
         Ok(())
     }
 
@@ -145,7 +167,7 @@ impl Repository {
             length => Payload::Stream { source, offset, length },
         };
         call.fine = &[201, 204];
-        self.client.attempt(&call)?;
+        self.client.attempt(&call).map_err(|failure| upload.soften(failure))?;
         upload.doubtful = false;
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Identity, Wanted};
 use crate::model::Digest;
+use crate::registry::side_by_side::side_by_side;
 use crate::registry::{Kind, Registries, RegistryError, Repository};
 
 /// What the registry has of one wanted image.
@@ -18,7 +19,8 @@ pub struct Observed {
 /// Asks for every wanted image; the answers come in the same order. Costs one HEAD per tag and, for images that are
 /// known by their id, one GET per different digest.
 pub fn observe(wanted: &[Wanted], registries: &Registries) -> Result<Vec<Observed>, RegistryError> {
-    wanted.iter().map(|wanted| observe_one(wanted, &registries.open(&wanted.repository())?)).collect()
+    let look = |wanted: &Wanted| observe_one(wanted, &registries.open(&wanted.repository())?);
+    side_by_side(wanted, look).into_iter().collect()
 }
 
 fn observe_one(wanted: &Wanted, repository: &Repository) -> Result<Observed, RegistryError> {

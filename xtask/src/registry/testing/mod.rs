@@ -8,10 +8,12 @@ mod fake;
 mod http;
 mod image;
 mod login;
+mod proxy;
 mod real;
 
 pub use clock::TestClock;
 pub use fake::{Endpoint, FakeRegistry, Fault, Seen};
 pub use image::{SampleImage, push_sample, sample};
 pub use login::Login;
+pub use proxy::{CutProxy, Direction};
 pub use real::RealRegistry;
