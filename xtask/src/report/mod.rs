@@ -8,6 +8,8 @@ pub mod diagnostic;
 pub mod doit;
 pub mod fancy;
 pub mod github;
+pub mod graph;
+pub mod history;
 pub mod json;
 pub mod junit;
 pub mod layout;
@@ -24,6 +26,8 @@ pub mod table;
 mod ticker;
 pub mod timings;
 
+#[cfg(test)]
+mod browser_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -62,7 +62,7 @@ input[type=search] { font: inherit; padding: .35rem .7rem; border: 1px solid var
 .facts { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.2rem 0; padding: 0; list-style: none; }
 .facts li { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .5rem .9rem; }
 .facts b { display: block; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
-.facts span, .soft { color: var(--soft); }
+.facts span:not(.tag), .soft { color: var(--soft); }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .6rem; background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .38rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -72,7 +72,7 @@ code, .mono { font-family: ui-monospace, 'DejaVu Sans Mono', monospace; font-siz
 .tag { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .85em; color: var(--bg); white-space: nowrap; }
 .tag.ran { background: var(--ran); } .tag.fresh { background: var(--fresh); } .tag.bad { background: var(--bad); }
 .tag.warn { background: var(--warn); } .tag.unmet { background: var(--unmet); } .tag.rest { background: var(--rest); }
-svg { display: block; } svg text { font: 12px ui-monospace, 'DejaVu Sans Mono', monospace; fill: var(--fg); }
+svg { display: block; max-width: 100%; height: auto; } svg text { font: 12px ui-monospace, 'DejaVu Sans Mono', monospace; fill: var(--fg); }
 svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); }
 svg .ran { fill: var(--ran); } svg .fresh { fill: var(--fresh); } svg .bad { fill: var(--bad); }
 svg .warn { fill: var(--warn); } svg .unmet { fill: var(--unmet); } svg .rest { fill: var(--rest); }
@@ -86,7 +86,7 @@ svg .inside { fill: var(--bg); }
 .dim { opacity: .15; } tr.gone { display: none; }
 ";
 
-/// Dims what does not match in pictures, hides it in tables; a shared `data-name` lights up together.
+/// The part of the address after `#` is what is searched for at first. Dims what does not match in pictures, hides it in tables; a shared `data-name` lights up together.
 const SCRIPT: &str = "\
 const find = document.getElementById('find');
 const named = [...document.querySelectorAll('[data-name]')];
@@ -97,7 +97,11 @@ function filter() {
     one.classList.toggle(one.tagName === 'TR' ? 'gone' : 'dim', !hit);
   }
 }
-if (find) { find.addEventListener('input', filter); }
+if (find) {
+  find.addEventListener('input', filter);
+  find.value = decodeURIComponent(location.hash.slice(1));
+  filter();
+}
 ";
 
 #[cfg(test)]

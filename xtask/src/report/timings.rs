@@ -153,7 +153,7 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
     let x = |time: Duration| LEFT + time.as_secs_f64() / total * (WIDTH - LEFT - 20.0);
     let height = TOP + LANE * record.workers as f64 + 10.0;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\" \
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" style=\"min-width:700px\" role=\"img\" \
          aria-label=\"When each worker ran which task\">\n"
     );
     for tick in 0..=8 {
@@ -260,13 +260,13 @@ pub fn chrome_trace(events: &[(Duration, Event)], needs: &Needs) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::model::Reason;
 
     /// a (0–4 s) and b (0–1 s) side by side, c (4–6 s) after a through a group, d up to date.
-    fn sample() -> (Vec<(Duration, Event)>, Needs) {
+    pub(in super::super) fn sample() -> (Vec<(Duration, Event)>, Needs) {
         let at = |millis: u64, event: Event| (Duration::from_millis(millis), event);
         let events = vec![
             at(0, started(4, 2)),
