@@ -322,7 +322,8 @@ fn check_names(task: &Task, cx: &mut Cx<'_>) {
     known.extend(task.params.iter().map(|param| &*param.name));
     known.extend(task.getargs.iter().map(|getarg| &*getarg.name));
     known.extend(task.pos_arg.as_deref());
-    for taken in task.params.iter().filter(|param| RUN_TIME_NAMES.contains(&&*param.name)) {
+    let is_taken = |name: &str| RUN_TIME_NAMES.contains(&name) || cx.constants.get(name).is_some();
+    for taken in task.params.iter().filter(|param| is_taken(&param.name)) {
         let message = format!("param `{}` of {} has a name that every task has already", taken.name, cx.of);
         cx.errors.push(Diagnostic::error(message).at(taken.place.clone()));
     }
