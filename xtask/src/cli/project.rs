@@ -203,7 +203,7 @@ impl Expand for Templates {
 
     fn names(&self, text: &str) -> Result<Vec<String>, String> {
         task_text::check_syntax(text).map_err(|error| error.to_string())?;
-        Ok(task_text::names_used(text).into_iter().collect())
+        Ok(task_text::paths_used(text).into_iter().collect())
     }
 }
 

@@ -87,6 +87,18 @@ pub fn names_used(template: &str) -> BTreeSet<String> {
     names
 }
 
+/// The names that a text refers to with the attributes that it takes of them: `vars.registry`, `version`.
+pub fn paths_used(template: &str) -> BTreeSet<String> {
+    if is_plain(template) {
+        return BTreeSet::new();
+    }
+    let environment: &Environment<'_> = environment(Quote::Plain);
+    let Ok(compiled) = environment.template_from_str(template) else { return BTreeSet::new() };
+    let known = names_used(template);
+    let root = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+    compiled.undeclared_variables(true).into_iter().filter(|path| known.contains(&root(path))).collect()
+}
+
 /// Checks the syntax of a text without any names.
 pub fn check_syntax(template: &str) -> Result<(), TemplateError> {
     if is_plain(template) {

@@ -83,7 +83,13 @@ impl Cx<'_> {
     fn trouble(&mut self, trouble: Trouble, place: &Place, field: &str) {
         let subject = Subject::new(field, &self.of);
         let error = match trouble {
-            Trouble::Language(phrase) => Diagnostic::error(format!("{subject} cannot be expanded: {phrase}")),
+            Trouble::Wrong(phrases) => {
+                for phrase in phrases {
+                    let error = Diagnostic::error(format!("{subject} {}", phrase.text)).at(place.clone());
+                    self.errors.push(error.maybe_help(phrase.help));
+                }
+                return;
+            }
             Trouble::NotConstant(names) => {
                 let known: Vec<&str> =
                     self.constants.as_object().into_iter().flatten().map(|(name, _)| &**name).collect();
@@ -126,9 +132,7 @@ impl Cx<'_> {
                 Some(partial.text)
             }
             Err(phrases) => {
-                for phrase in phrases {
-                    self.trouble(Trouble::Language(phrase), place, field);
-                }
+                self.trouble(Trouble::Wrong(phrases), place, field);
                 None
             }
         }

@@ -133,8 +133,19 @@ fn values_cannot_become_templates() {
     world.files.insert("tasks.yaml".to_owned(), format!("vars: {{x: {{env: X}}}}\n{}", world.files["tasks.yaml"]));
     world.env.insert("X".to_owned(), "{{ evil }}".to_owned());
     let task = world.task("t");
-    assert_eq!(shell(&task, 0), r#"echo {{ "'{{ evil }}'" | raw }}"#);
+    assert_eq!(shell(&task, 0), r#"{{ "echo '{{ evil }}'" | raw }}"#);
     assert!(matches!(&task.actions[1].kind, ActionKind::Argv(words) if &*words[1] == r#"{{ "{{ evil }}" }}"#));
+}
+
+#[test]
+fn a_shell_text_is_replaced_whole_or_not_at_all() {
+    // How a value is quoted depends on what stands around it: `"` must be seen together with the value.
+    let task = World::of(
+        "version: 1\nvars: {a: 'x $(y)'}\ntasks:\n  t: {params: [{name: p}], actions: ['echo \"{{ vars.a }}\" {{ p }}', 'echo {{ vars.a }}']}\n",
+    )
+    .task("t");
+    assert_eq!(shell(&task, 0), r#"{% set vars = { "a": "x $(y)" } %}echo "{{ vars.a }}" {{ p }}"#);
+    assert_eq!(shell(&task, 1), "echo 'x $(y)'");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::world::{Expand, Quote};
+use crate::model::words;
 
 /// What became of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,10 +22,28 @@ pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// Replaces everything: for what must be known before the run. An error says which name is not.
+/// What is wrong with a text, to follow a subject, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Phrase {
+    pub text: String,
+    pub help: Option<String>,
+}
+
+impl From<String> for Phrase {
+    fn from(text: String) -> Self {
+        Self { text, help: None }
+    }
+}
+
+/// Replaces everything: for what must be known before the run. An error says which names are not.
 pub(super) fn complete(text: &str, scope: &Json, expand: &dyn Expand, quote: Quote) -> Result<String, Trouble> {
-    let unknown: Vec<String> = roots(&expand.names(text)?).filter(|name| scope.get(name).is_none()).collect();
-    if unknown.is_empty() { Ok(expand.expand(text, scope, quote)?) } else { Err(Trouble::NotConstant(unknown)) }
+    let names = expand.names(text)?;
+    let unknown = unknown(&names, scope);
+    if !unknown.is_empty() {
+        return Err(Trouble::NotConstant(unknown));
+    }
+    missing(text, &names, scope).map_err(Trouble::Wrong)?;
+    Ok(expand.expand(text, scope, quote)?)
 }
 
 /// A text for people in which each `{{ x }}` reads `<x>`: the doc of a group, whose members differ there.
@@ -41,55 +60,94 @@ pub(super) fn outline(text: &str) -> String {
 /// Why a text cannot be expanded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The language's own words.
-    Language(String),
+    Wrong(Vec<Phrase>),
     /// These names are no constants.
     NotConstant(Vec<String>),
 }
 
 impl From<String> for Trouble {
     fn from(words: String) -> Self {
-        Self::Language(words)
+        Self::Wrong(vec![words.into()])
     }
 }
 
-/// Replaces each `{{ … }}` whose names are all constants. One that mixes constants with names of the run is left,
-/// and so is a text with blocks (`{% … %}`); the constants that they use are then set at the start of the text.
-pub(super) fn partial(text: &str, scope: &Json, expand: &dyn Expand, quote: Quote) -> Result<Partial, Vec<String>> {
-    let one = |phrase: String| vec![phrase];
+/// Replaces what is constant. An error holds a phrase for each expression that is wrong.
+///
+/// In a plain text, each `{{ … }}` whose names are all constants is replaced. A shell's text is replaced as a whole or
+/// left as a whole, because how a value is quoted depends on what stands around it. Where constants are left, beside
+/// names of the run or in blocks (`{% … %}`), they are set at the start of the text, with no more of each than is used.
+pub(super) fn partial(text: &str, scope: &Json, expand: &dyn Expand, quote: Quote) -> Result<Partial, Vec<Phrase>> {
+    let one = |phrase: String| vec![phrase.into()];
     let pieces = pieces(text).map_err(one)?;
-    if pieces.iter().any(|piece| matches!(piece, Piece::Block)) {
-        let names = expand.names(text).map_err(one)?;
-        let left = unknown(&names, scope);
-        return Ok(Partial { text: format!("{}{text}", settings(&names, scope)).into(), left });
+    let names = expand.names(text).map_err(one)?;
+    missing(text, &names, scope)?;
+    let left = unknown(&names, scope);
+    let block = pieces.contains(&Piece::Block);
+    if left.is_empty() && (block || quote == Quote::Shell) {
+        let whole = expand.expand(text, scope, quote).map_err(one)?;
+        let mut out = String::with_capacity(whole.len());
+        push_value(&mut out, &whole, quote);
+        return Ok(Partial { text: out.into(), left });
     }
-    let (mut out, mut used, mut left) = (String::with_capacity(text.len()), Vec::new(), Vec::new());
-    let mut phrases = Vec::new();
+    if block || quote == Quote::Shell {
+        return Ok(Partial { text: (settings(&names, scope) + text).into(), left });
+    }
+    plain(pieces, scope, expand)
+}
+
+/// Expression by expression.
+fn plain(pieces: Vec<Piece<'_>>, scope: &Json, expand: &dyn Expand) -> Result<Partial, Vec<Phrase>> {
+    let (mut out, mut used, mut left) = (String::new(), Vec::new(), Vec::new());
+    let mut phrases: Vec<Phrase> = Vec::new();
     for piece in pieces {
-        match piece {
-            Piece::Text(literal) => out.push_str(literal),
-            Piece::Expression(source) => {
-                let names = expand.names(source).unwrap_or_else(|phrase| {
-                    phrases.push(phrase);
-                    Vec::new()
-                });
-                let run_time = unknown(&names, scope);
-                if run_time.is_empty() {
-                    match expand.expand(source, scope, quote) {
-                        Ok(value) => push_value(&mut out, &value, quote),
-                        Err(phrase) => phrases.push(phrase),
-                    }
-                } else {
-                    out.push_str(source);
-                    left.extend(run_time);
-                    used.extend(names);
-                }
+        let Piece::Expression(source) = piece else {
+            out.push_str(piece.literal());
+            continue;
+        };
+        let names = expand.names(source).unwrap_or_default();
+        let run_time = unknown(&names, scope);
+        if run_time.is_empty() {
+            match expand.expand(source, scope, Quote::Plain) {
+                Ok(value) => push_value(&mut out, &value, Quote::Plain),
+                Err(phrase) => phrases.push(phrase.into()),
             }
-            Piece::Block => {}
+        } else {
+            out.push_str(source);
+            left.extend(run_time);
+            used.extend(names);
         }
     }
     phrases.dedup();
     if phrases.is_empty() { Ok(Partial { text: (settings(&used, scope) + &out).into(), left }) } else { Err(phrases) }
+}
+
+/// Constants whose parts do not exist would be an error of the run; it is told now. A text that asks whether
+/// something is there is left alone.
+fn missing(text: &str, names: &[String], scope: &Json) -> Result<(), Vec<Phrase>> {
+    if text.contains("default") || text.contains("defined") {
+        return Ok(());
+    }
+    let phrases: Vec<Phrase> = names.iter().filter_map(|name| missing_part(name, scope)).collect();
+    if phrases.is_empty() { Ok(()) } else { Err(phrases) }
+}
+
+/// The first part of a dotted name that does not exist, if its beginning is a constant.
+fn missing_part(name: &str, scope: &Json) -> Option<Phrase> {
+    let mut parts = name.split('.');
+    let mut at = scope.get(parts.next()?)?;
+    for part in parts {
+        let Json::Object(fields) = at else { return None };
+        let Some(value) = fields.get(part) else {
+            let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+            let text = format!("uses `{name}`, which is not defined");
+            return Some(Phrase {
+                text,
+                help: words::suggest(if name.starts_with("vars.") { "var" } else { "field" }, part, &known),
+            });
+        };
+        at = value;
+    }
+    None
 }
 
 /// Appends a value so that no template can come out of it, whatever stands beside it.
@@ -165,6 +223,15 @@ enum Piece<'a> {
     Block,
 }
 
+impl<'a> Piece<'a> {
+    fn literal(&self) -> &'a str {
+        match self {
+            Piece::Text(text) | Piece::Expression(text) => text,
+            Piece::Block => "",
+        }
+    }
+}
+
 /// Takes a template apart. An error is a phrase.
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
@@ -181,9 +248,12 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
                 continue;
             }
         };
-        let end = end_of(open, close).ok_or_else(|| format!("`{}` is not closed", &open[..2]))?;
+        let end = end_of(open, close).ok_or_else(|| format!("has `{}` that is not closed", &open[..2]))?;
         pieces.push(Piece::Text(&rest[..start]));
-        pieces.push(if close == "}}" { Piece::Expression(&open[..end]) } else { Piece::Block });
+        let source = &open[..end];
+        // One that takes away the space around it cannot be replaced alone either.
+        let alone = close == "}}" && !source.starts_with("{{-") && !source.ends_with("-}}");
+        pieces.push(if alone { Piece::Expression(source) } else { Piece::Block });
         rest = &open[end..];
     }
     pieces.push(Piece::Text(rest));

@@ -43,12 +43,15 @@ fn value(json: &serde_json::Value) -> minijinja::Value {
 
 impl Expand for Jinja {
     fn expand(&self, text: &str, scope: &serde_json::Value, quote: Quote) -> Result<String, String> {
-        Self::environment(quote).render_str(text, value(scope)).map_err(|error| error.to_string())
+        Self::environment(quote).render_str(text, value(scope)).map_err(|error| match error.kind() {
+            minijinja::ErrorKind::UndefinedError => format!("uses something that is not defined in `{text}`"),
+            _ => format!("is wrong: {error}"),
+        })
     }
 
     fn names(&self, text: &str) -> Result<Vec<String>, String> {
         let environment = Self::environment(Quote::Plain);
-        let template = environment.template_from_str(text).map_err(|error| error.to_string())?;
+        let template = environment.template_from_str(text).map_err(|_| "has a syntax error".to_owned())?;
         let mut names: Vec<String> = template.undeclared_variables(true).into_iter().collect();
         names.sort();
         Ok(names)

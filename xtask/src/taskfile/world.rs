@@ -44,12 +44,12 @@ pub enum Quote {
 
 /// The template language.
 pub trait Expand {
-    /// Replaces everything in `text`. An undefined name is an error, said as a phrase such as
-    /// `` `vars.x` is undefined ``.
+    /// Replaces everything in `text`. An error is a phrase that follows a subject, such as
+    /// ``uses `vars.x`, which is not defined``.
     fn expand(&self, text: &str, scope: &serde_json::Value, quote: Quote) -> Result<String, String>;
 
     /// The names that `text` uses but does not define itself, with their attributes: `vars.registry`, `version`.
-    /// An error is a phrase about the syntax.
+    /// An error is a phrase such as `has a syntax error: …`.
     fn names(&self, text: &str) -> Result<Vec<String>, String>;
 }
 

@@ -47,6 +47,16 @@ fn values_in_a_shell_text_are_quoted_where_they_stand() {
 }
 
 #[test]
+fn constants_set_in_front_are_quoted_where_they_stand() {
+    let text = r#"{% set vars = { "x": "a $(b)", "none": none } %}echo "{{ vars.x }}" {{ vars.x }} {{ p }}"#;
+    assert_eq!(shell(text, &json!({"p": "c d"})), r#"echo "a \$(b)" 'a $(b)' 'c d'"#);
+    assert_eq!(shell(r#"{{ "echo '{{ x }}'" | raw }}"#, &json!({})), "echo '{{ x }}'");
+    let paths: Vec<String> =
+        paths_used("{{ vars.x ~ p }} {% for f in list %}{{ f }}{{ range(3) }}{% endfor %}").into_iter().collect();
+    assert_eq!(paths, ["list", "p", "vars.x"]);
+}
+
+#[test]
 fn places_where_quoting_cannot_help_are_refused() {
     let scope = json!({"x": "a b", "map": {"a": 1}, "none": null, "nul": "a\0b"});
     for template in [
