@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::exit::Exit;
+use super::pulse::Pulse;
 use super::pump::{Pump, Sink};
 use super::spawn::{self, Feed, Started};
 use super::terminal::Lent;
@@ -37,6 +38,9 @@ pub struct CommandSpec {
     pub env: Vec<(OsString, OsString)>,
     pub stdin: Stdin,
     pub timeout: Option<Duration>,
+    /// It is ended when, for that long, it wrote nothing and moved less than 1 KiB: a transfer whose link is dead.
+    /// Where the system does not count what a process moves, only its output counts.
+    pub idle_limit: Option<Duration>,
     /// Between a polite signal and SIGKILL.
     pub grace: Duration,
     /// Has the terminal for itself: its streams are not read, `sink` and the log get nothing.
@@ -57,6 +61,7 @@ impl CommandSpec {
             env,
             stdin: Stdin::Null,
             timeout: None,
+            idle_limit: None,
             grace: Duration::from_secs(10),
             interactive: false,
             capture_limit: 0,
@@ -142,6 +147,7 @@ fn launch(spec: &CommandSpec, pump: &mut Pump<'_>) -> Result<(Started, family::M
 enum Cause {
     Stopped,
     TimedOut,
+    Stalled,
     LogFailed,
 }
 
@@ -156,6 +162,7 @@ struct Watched<'a> {
     /// Readable when the process has ended; absent where the system has no such thing.
     end: Option<OwnedFd>,
     terminal: Option<Lent>,
+    pulse: Option<Pulse>,
     /// Why and when it was asked to end.
     asked: Option<(Cause, Instant)>,
     killed: Option<Instant>,
@@ -171,6 +178,7 @@ impl<'a> Watched<'a> {
             paused: interrupt::paused(),
             end: end_of(started.pid),
             terminal: if spec.interactive { Lent::to(started.pid) } else { None },
+            pulse: spec.idle_limit.map(|limit| Pulse::new(started.pid, limit)),
             asked: None,
             killed: None,
         }
@@ -202,7 +210,7 @@ impl<'a> Watched<'a> {
             {
                 return Ok(Some(output.status));
             }
-            self.control(pump.log_error().is_some());
+            self.control(pump);
             if self.killed.is_some_and(|at| at.elapsed() > GIVE_UP) {
                 return Ok(None);
             }
@@ -224,7 +232,7 @@ impl<'a> Watched<'a> {
     }
 
     /// Asks the process to end, or kills it, if there is cause.
-    fn control(&mut self, log_failed: bool) {
+    fn control(&mut self, pump: &Pump<'_>) {
         let level = self.stop.level();
         if self.asked.is_none() {
             let late = self.spec.timeout.is_some_and(|limit| self.age() >= limit);
@@ -232,8 +240,10 @@ impl<'a> Watched<'a> {
                 self.ask(Cause::Stopped, interrupt::last_signal().unwrap_or(Signal::TERM));
             } else if late {
                 self.ask(Cause::TimedOut, Signal::TERM);
-            } else if log_failed {
+            } else if pump.log_error().is_some() {
                 self.ask(Cause::LogFailed, Signal::TERM);
+            } else if self.pulse.as_mut().is_some_and(|pulse| pulse.is_lost(pump.bytes_read())) {
+                self.ask(Cause::Stalled, Signal::TERM);
             }
         }
         let over = self.asked.as_ref().is_some_and(|(_, at)| at.elapsed() >= self.spec.grace);
@@ -298,6 +308,7 @@ impl<'a> Watched<'a> {
         match (&self.asked, pump.log_error()) {
             (Some((Cause::Stopped, _)), _) => return Exit::Stopped,
             (Some((Cause::TimedOut, _)), _) => return Exit::TimedOut(self.spec.timeout.unwrap_or_default()),
+            (Some((Cause::Stalled, _)), _) => return Exit::Stalled(self.spec.idle_limit.unwrap_or_default()),
             (_, Some(error)) => return Exit::LogFailed(error.to_string()),
             _ => {}
         }

@@ -14,6 +14,8 @@ pub enum Exit {
     Signal(i32),
     /// Its time limit passed, and it was ended.
     TimedOut(Duration),
+    /// It did nothing for that long, and it was ended.
+    Stalled(Duration),
     /// The run was told to stop, and it was ended (or never started).
     Stopped,
     /// There is no such program: its name and the `PATH` that was searched (empty for a name with a `/`).
@@ -33,7 +35,7 @@ impl Exit {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Code(0) => Outcome::Ran,
-            Self::Code(1..=125) | Self::TimedOut(_) | Self::LogFailed(_) => Outcome::Failed,
+            Self::Code(1..=125) | Self::TimedOut(_) | Self::Stalled(_) | Self::LogFailed(_) => Outcome::Failed,
             Self::Stopped => Outcome::Interrupted,
             Self::Code(_) | Self::Signal(_) | Self::NotFound { .. } | Self::SpawnFailed(_) => Outcome::Error,
         }
@@ -46,6 +48,7 @@ impl Exit {
             Self::Signal(9) => "killed by SIGKILL (possibly out of memory)".to_owned(),
             Self::Signal(signal) => format!("killed by {}", signal_name(*signal)),
             Self::TimedOut(limit) => format!("timed out after {}", seconds(*limit)),
+            Self::Stalled(limit) => format!("made no progress for {}", seconds(*limit)),
             Self::Stopped => "interrupted".to_owned(),
             Self::NotFound { program, .. } => format!("program `{}` was not found", program.to_string_lossy()),
             Self::SpawnFailed(problem) => problem.message.clone(),

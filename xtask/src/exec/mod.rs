@@ -13,6 +13,7 @@ pub mod interrupt;
 mod lines;
 mod orphans;
 mod program;
+mod pulse;
 mod pump;
 mod spawn;
 mod terminal;

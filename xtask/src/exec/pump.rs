@@ -27,6 +27,7 @@ pub(super) struct Pump<'a> {
     captured: Vec<u8>,
     limit: usize,
     truncated: bool,
+    bytes_read: u64,
     log_error: Option<io::Error>,
     buffer: Vec<u8>,
 }
@@ -42,6 +43,7 @@ impl<'a> Pump<'a> {
             captured: Vec::new(),
             limit,
             truncated: false,
+            bytes_read: 0,
             log_error: None,
             buffer: vec![0; CHUNK],
         }
@@ -63,6 +65,11 @@ impl<'a> Pump<'a> {
     /// Whether somebody still holds an output pipe.
     pub(super) fn is_open(&self) -> bool {
         self.outputs.iter().any(Option::is_some)
+    }
+
+    /// How many bytes came from the child.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// The first error of the log; nothing is written to it after that.
@@ -130,6 +137,7 @@ impl<'a> Pump<'a> {
             Err(error) => return Err(error),
         };
         let bytes = &self.buffer[..size];
+        self.bytes_read += size as u64;
         let stream = [Stream::Stdout, Stream::Stderr][at];
         if size == 0 {
             self.outputs[at] = None;

@@ -103,6 +103,23 @@ fn p17_a_deadline_asks_first_and_then_kills() {
 }
 
 #[test]
+fn a_process_that_does_nothing_is_ended_and_one_that_works_is_not() {
+    let mut idle = command(&["sleep", "100"]);
+    idle.idle_limit = Some(Duration::from_millis(400));
+    let seen = run_it(&idle);
+    assert_eq!(seen.result.exit, Exit::Stalled(Duration::from_millis(400)));
+    assert!(seen.result.duration < Duration::from_secs(2));
+    for text in [
+        "for i in 1 2 3 4 5 6; do sleep 0.15; echo x; done",
+        "exec dd if=/dev/zero of=/dev/null bs=1M count=40000 2>/dev/null",
+    ] {
+        let mut busy = shell(text);
+        busy.idle_limit = Some(Duration::from_millis(500));
+        assert!(!matches!(run_it(&busy).result.exit, Exit::Stalled(_)), "{text}");
+    }
+}
+
+#[test]
 fn nothing_is_started_after_a_request_to_stop() {
     let stop = StopToken::new();
     stop.request(Stop::Gently);

@@ -1,0 +1,5 @@
+//! Copies and connections against a real ssh server and the real rsync: rows R of the reliability table.
+
+mod connection;
+mod faults;
+mod trees;

@@ -1,0 +1,172 @@
+//! Many folders to many hosts: what arrives, what is skipped, what is refused.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::StopToken;
+use crate::remote::sshd::{Sshd, fill, programs};
+use crate::remote::sync::{Limits, Place};
+use crate::remote::{Filter, Job, JobReport, JobState, Patience, RemoteError, SyncSpec, sync_all};
+
+fn run(jobs: &[Job]) -> Vec<JobReport> {
+    sync_all(jobs, Limits::default(), Patience::default(), &programs(), &|_, _| {}, &StopToken::new())
+}
+
+fn job(source: &Path, place: &Place, path: &str) -> Job {
+    let mut spec = SyncSpec::new(source);
+    spec.delete = true;
+    Job { spec, place: place.clone(), path: path.to_owned(), allow_collapse: false }
+}
+
+/// Names, modes, times and contents are the same.
+fn assert_same(one: &Path, other: &Path) {
+    let output =
+        Command::new("rsync").args(["-anHci", "--delete", "--"]).arg(one.join("")).arg(other.join("")).output();
+    let output = output.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{} and {} differ", one.display(), other.display());
+}
+
+#[test]
+fn many_folders_reach_many_hosts_with_one_login_each() {
+    let (server, dir) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let sources: Vec<_> = (0..5).map(|number| dir.path().join(format!("source {number}"))).collect();
+    for source in &sources {
+        fill(source, 60);
+    }
+    let root = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let places = [
+        Place { target: Some(server.target()), root: root("one") },
+        Place { target: Some(server.target()), root: root("t'wo ü") },
+        Place { target: None, root: root("here") },
+    ];
+    let jobs: Vec<Job> = places
+        .iter()
+        .flat_map(|place| {
+            sources.iter().enumerate().map(|(number, source)| job(source, place, &format!("data/s {number}")))
+        })
+        .collect();
+    let sent = AtomicU64::new(0);
+    let watcher = |_: &Job, progress: crate::remote::Progress| {
+        sent.fetch_max(progress.bytes, Ordering::SeqCst);
+    };
+    let reports = sync_all(&jobs, Limits::default(), Patience::default(), &programs(), &watcher, &StopToken::new());
+    for (report, job) in reports.iter().zip(&jobs) {
+        assert!(matches!(report.state, JobState::Copied { bytes: 400_000.., attempts: 1 }), "{report:?}");
+        assert_same(&job.spec.source, &Path::new(&job.place.root).join(&job.path));
+    }
+    assert!(sent.load(Ordering::SeqCst) >= 400_000);
+    assert_eq!(server.logins(), 2);
+
+    let again = run(&jobs);
+    assert!(again.iter().all(|report| report.state == JobState::Same), "{again:?}");
+
+    fs::write(sources[2].join("new"), "new").unwrap();
+    fs::remove_file(Path::new(&places[0].root).join("data/s 4/d0/plain-0")).unwrap();
+    let third = run(&jobs);
+    let copied: Vec<usize> = (0..jobs.len()).filter(|at| third[*at].state != JobState::Same).collect();
+    assert_eq!(copied, [2, 4, 7, 12], "a changed source and a tree that was changed on its host");
+    for job in &jobs {
+        assert_same(&job.spec.source, &Path::new(&job.place.root).join(&job.path));
+    }
+}
+
+#[test]
+fn what_is_gone_is_deleted_and_excluded_files_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fill(&source, 30);
+    fs::write(source.join("secret.key"), "x").unwrap();
+    fs::write(source.join("public.key"), "x").unwrap();
+    let place = Place { target: None, root: dir.path().join("root/deep").to_str().unwrap().to_owned() };
+    let mut job = job(&source, &place, "tree");
+    job.spec.filters = vec![Filter::Include("public.key".into()), Filter::Exclude("*.key".into())];
+    let tree = Path::new(&place.root).join("tree");
+    run(&[job.clone()]);
+    assert!(tree.join("public.key").exists() && !tree.join("secret.key").exists());
+    fs::write(tree.join("theirs.key"), "kept, because it is excluded").unwrap();
+    fs::write(tree.join("stray"), "goes").unwrap();
+    fs::remove_file(source.join("d0/plain-0")).unwrap();
+    run(&[job]);
+    assert!(tree.join("theirs.key").exists() && !tree.join("stray").exists() && !tree.join("d0/plain-0").exists());
+}
+
+#[test]
+fn content_replaced_behind_the_same_size_and_time_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fill(&source, 20);
+    let place = Place { target: None, root: dir.path().join("root/deep").to_str().unwrap().to_owned() };
+    let job = job(&source, &place, "tree");
+    run(std::slice::from_ref(&job));
+    let file = source.join("d0/plain-0");
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    fs::write(&file, vec![b'!'; fs::metadata(&file).unwrap().len() as usize]).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    run(std::slice::from_ref(&job));
+    assert_same(&source, &Path::new(&place.root).join("tree"));
+}
+
+#[test]
+fn r7_an_empty_or_collapsed_source_deletes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fill(&source, 40);
+    let place = Place { target: None, root: dir.path().join("root/deep").to_str().unwrap().to_owned() };
+    let tree = Path::new(&place.root).join("tree");
+    let mut job = job(&source, &place, "tree");
+    run(std::slice::from_ref(&job));
+    for folder in ["d0", "d1", "d2", "d3"] {
+        fs::remove_dir_all(source.join(folder)).unwrap();
+    }
+    let refused =
+        |reports: &[JobReport]| matches!(&reports[0].state, JobState::Failed(RemoteError::SuspiciousSource { .. }));
+    assert!(refused(&run(std::slice::from_ref(&job))));
+    fs::remove_dir_all(&source).unwrap();
+    assert!(matches!(run(std::slice::from_ref(&job))[0].state, JobState::Failed(RemoteError::Unreadable { .. })));
+    fs::create_dir_all(source.join("only/folders")).unwrap();
+    assert!(refused(&run(std::slice::from_ref(&job))));
+    assert!(tree.join("d0/plain-0").exists());
+    job.allow_collapse = true;
+    assert!(matches!(run(&[job])[0].state, JobState::Copied { .. }));
+    assert!(!tree.join("d0").exists());
+}
+
+#[test]
+fn a_link_on_the_host_leads_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, outside) = (dir.path().join("source"), dir.path().join("outside"));
+    fill(&source, 5);
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("precious"), "x").unwrap();
+    let root = dir.path().join("root/deep");
+    fs::create_dir_all(&root).unwrap();
+    std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+    let place = Place { target: None, root: root.to_str().unwrap().to_owned() };
+    let reports =
+        run(&[job(&source, &place, "link"), job(&source, &place, "link/below"), job(&source, &place, "good")]);
+    for report in &reports[..2] {
+        assert!(matches!(report.state, JobState::Failed(RemoteError::Dangerous { .. })), "{report:?}");
+    }
+    assert!(matches!(reports[2].state, JobState::Copied { .. }));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+#[test]
+fn unchanged_files_become_links_to_another_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fill(&source, 5);
+    fs::set_permissions(source.join("d0/plain-0"), fs::Permissions::from_mode(0o755)).unwrap();
+    let place = Place { target: None, root: dir.path().join("root/deep").to_str().unwrap().to_owned() };
+    let tree = |name: &str| Path::new(&place.root).join(name);
+    run(&[job(&source, &place, "first")]);
+    let mut second = job(&source, &place, "second");
+    second.spec.link_dest = Some(tree("first").to_str().unwrap().to_owned());
+    run(&[second]);
+    let inode = |name: &str| fs::metadata(tree(name).join("d0/plain-0")).unwrap().ino();
+    assert_eq!(inode("first"), inode("second"));
+    assert_same(&source, &tree("second"));
+}
