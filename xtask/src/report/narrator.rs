@@ -21,6 +21,9 @@ const FEW_TASKS: usize = 20;
 /// Narrower or wider names would make the columns jump too much.
 const NAME_COLUMNS: std::ops::RangeInclusive<usize> = 16..=40;
 
+/// The last lines of a failure come again at the end unless only so many lines came between.
+const STILL_IN_SIGHT: usize = 10;
+
 /// How much is told.
 #[derive(Clone)]
 pub struct Manner {
@@ -30,7 +33,7 @@ pub struct Manner {
     pub output: OutputMode,
     /// A line when a task is found to need a run: not where live lines show it.
     pub decisions: bool,
-    /// The last lines of a failure come again at the end, even if nothing came between.
+    /// The last lines of a failure come again at the end, even if they are still in sight.
     pub repeat_failures: bool,
     pub source: Option<SourceFn>,
 }
@@ -77,8 +80,9 @@ pub struct Narrator {
     alone: bool,
     few: bool,
     columns: usize,
-    /// The failure that was told last, if nothing was told since.
-    just_told: Option<Arc<str>>,
+    /// Lines told so far, and how many there were when each failure was told.
+    lines: usize,
+    told: HashMap<Arc<str>, usize>,
 }
 
 impl Narrator {
@@ -90,21 +94,18 @@ impl Narrator {
             alone: false,
             few: true,
             columns: *NAME_COLUMNS.start(),
-            just_told: None,
+            lines: 0,
+            told: HashMap::new(),
         }
     }
 
     /// The text for one event.
     pub fn tell(&mut self, event: &Event) -> Said {
-        let before = self.just_told.take();
-        let said = self.words(event);
-        if said == Said::default() && self.just_told.is_none() {
-            self.just_told.clone_from(&before);
-        }
+        let mut said = self.words(event);
         if let Event::RunFinished { exit, counts, duration, saved } = event {
-            let text = self.ending(before.as_ref(), summary::last_line(*exit, counts, *duration, *saved));
-            return Said { err: text, ..Said::default() };
+            said.err = self.ending(summary::last_line(*exit, counts, *duration, *saved));
         }
+        self.lines += said.err.lines().count() + said.block.len();
         said
     }
 
@@ -114,6 +115,7 @@ impl Narrator {
                 self.few = *tasks <= FEW_TASKS;
                 self.alone = *workers == 1;
                 self.summary = Summary::default();
+                self.told.clear();
                 Said::default()
             }
             Event::TaskDecided { task, verdict: Verdict::Run(reasons), hidden: false } => {
@@ -209,8 +211,12 @@ impl Narrator {
                 self.failed(*outcome, failure)
             }
             Outcome::Unmet => {
-                self.summary.add_unmet(task, because);
-                let needs = if problem.is_some() { cause } else { format!("needs {}", words::list(because)) };
+                if !hidden {
+                    self.summary.add_unmet(task, because);
+                }
+                let prefix = format!("task `{task}` was not run: it ");
+                let words = cause.strip_prefix(&prefix).unwrap_or(&cause).to_owned();
+                let needs = if problem.is_some() { words } else { format!("needs {}", words::list(because)) };
                 self.unless(quiet, Tone::Warn, "not run", task, &needs)
             }
             Outcome::Ran => {
@@ -237,17 +243,18 @@ impl Narrator {
     fn failed(&mut self, outcome: Outcome, failure: Failure) -> String {
         let status = if outcome == Outcome::Error { "error" } else { "failed" };
         let text = self.line(Tone::Bad, status, &failure.task, &failure.short()) + &failure.body();
-        self.just_told = Some(failure.task.clone());
+        self.told.insert(failure.task.clone(), self.lines + text.lines().count());
         self.summary.failures.push(failure);
         text
     }
 
-    fn ending(&mut self, just_told: Option<&Arc<str>>, (tone, word, counts): (Tone, &str, String)) -> String {
+    fn ending(&mut self, (tone, word, counts): (Tone, &str, String)) -> String {
         let paint = self.manner.paint;
         let source = self.manner.source.clone();
         let mut text = String::new();
         for (failure, problem) in self.summary.at_end() {
-            let fresh = just_told == Some(&failure.task) && !self.manner.repeat_failures;
+            let since = self.told.get(&failure.task).map_or(usize::MAX, |at| self.lines - at);
+            let fresh = since <= STILL_IN_SIGHT && !self.manner.repeat_failures;
             let body = if fresh { String::new() } else { failure.body() };
             let source = source.as_ref().map(|source| &**source as _);
             text.push_str(&diagnostic::render_with(&problem, paint, source, &body));

@@ -125,7 +125,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Plain surroundings: no terminal, no colour, grouped output, 24 rows of 80 columns.
+    /// Plain surroundings: no terminal, no colour, grouped output; the size of the terminal at stderr, if there is one.
     pub fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
         Self {
             out,
@@ -136,7 +136,7 @@ impl Options {
             quiet: false,
             output: OutputMode::Grouped,
             ci: Ci::default(),
-            size: Arc::new(|| (24, 80)),
+            size: Arc::new(|| console::Term::stderr().size()),
             source: None,
             job_summary: None,
         }

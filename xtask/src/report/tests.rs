@@ -34,13 +34,24 @@ fn plain_tells_a_run_line_by_line() {
     written
 error: task `test:b` failed: 1 of 2 checks failed
   --> tasks.yaml:7:3
-    collected 2 items
-    E  assert 1 == 2
   note: full output is in `.xtask/logs/test:b.log`
   note: not run because of this: `push:b`
       failed  1 failed, 2 ran, 1 up to date, 1 not run in 1m 12s, 3m 04s saved
 ";
     assert_eq!(err, wanted);
+}
+
+#[test]
+fn a_failure_out_of_sight_repeats_its_lines_at_the_end() {
+    let mut events = sample_run();
+    let last = events.pop().unwrap();
+    events.extend((0..10).map(|number| ran(&format!("late{number}"), 1, "")));
+    events.push(last);
+    let (_, err) = plain(|_| {}, &events);
+    assert!(
+        err.contains("  --> tasks.yaml:7:3\n    collected 2 items\n    E  assert 1 == 2\n  note: full output"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -97,6 +108,7 @@ fn hidden_tasks_are_silent_until_they_fail() {
     let events: Vec<Event> = sample_run().into_iter().map(hide).collect();
     let (_, err) = plain(|_| {}, &events);
     assert!(err.starts_with("    warning: old base\n      failed  test:b"), "{err}");
+    assert!(!err.contains("not run because"), "{err}");
 }
 
 #[test]
