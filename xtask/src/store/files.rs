@@ -97,8 +97,13 @@ pub struct Files {
 impl Files {
     /// Opens the root and reads the stat cache (an unusable one counts as empty).
     pub fn open(root: &Path) -> io::Result<Self> {
+        Self::open_named(root, "files.bin")
+    }
+
+    /// The same with a stat cache of another name: several may be kept.
+    pub fn open_named(root: &Path, cache: &str) -> io::Result<Self> {
         let root_fd = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let cache_file = root.join(super::STATE_DIR).join("files.bin");
+        let cache_file = root.join(super::STATE_DIR).join(cache);
         Ok(Self {
             root: root.to_owned(),
             root_fd,

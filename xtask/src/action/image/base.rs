@@ -1,0 +1,195 @@
+//! The action `base_image`: the image that the stack begins with. Pulled where a registry is in reach, else made here.
+//!
+//! A pulled base is pinned by the digest in the lock file beside the spec; one that was made here is known by its id,
+//! and by a label that says what it was made from.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::BASE_LABEL;
+use super::identity::Basis;
+use super::services::{Services, whole};
+use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed, text};
+use crate::exec::{self, CommandSpec};
+use crate::graph::Links;
+use crate::model::digest::Hasher;
+use crate::model::{Diagnostic, Digest, ImageRef, RepoPath, Stream};
+use crate::rebuild::{Part, PartKey, PartValue};
+use crate::store::STATE_DIR;
+
+pub(super) struct BaseImage(pub(super) Arc<Services>);
+
+/// Where images that were made here are kept: no registry has this name.
+const LOCAL: &str = "xtask.local";
+
+/// The local name of a base that was made here from `recipe`.
+fn local_name(reference: &str, recipe: &Digest) -> String {
+    let name = ImageRef::parse(reference).map_or_else(|| reference.to_owned(), |image| image.repository().to_owned());
+    format!("{LOCAL}/{name}:{}", crate::stack::tags::key_tag(recipe))
+}
+
+/// What a base is made from: the script and the name.
+fn recipe(root: &Path, reference: &str, script: &str) -> Result<Digest, Failure> {
+    let text = std::fs::read(root.join(script)).map_err(|error| {
+        Failure::error(Diagnostic::error(format!("bootstrap `{script}` of base `{reference}` cannot be read")).cause(error))
+    })?;
+    let mut hasher = Hasher::new();
+    hasher.field(reference).field(text);
+    Ok(hasher.finish())
+}
+
+fn bootstrap_of(services: &Services, reference: &str) -> Result<Option<String>, Failure> {
+    let (stack, _) = services.stack().map_err(|problems| Failure::error(whole(problems)))?;
+    Ok(stack.bases.iter().find(|base| base.reference == reference).and_then(|base| base.bootstrap.clone()))
+}
+
+/// Finds a base in the engine: by the digest of the lock, else one that was made here, else whatever bears the name.
+pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>, Failure> {
+    let docker = services.docker().map_err(Failure::error)?;
+    let look = |name: &str| docker.find_image(name).map_err(|error| Failure::error(error.into()));
+    let repository = ImageRef::parse(reference).map(|image| image.name).unwrap_or_default();
+    if let Some(locked) = locked(services, reference)? {
+        let pin = format!("{repository}@{locked}");
+        if let Some(image) = look(&pin)? {
+            return Ok(Some(Basis { digest: locked, id: Some(image.id), pin, image: None }));
+        }
+    }
+    if let Some(script) = bootstrap_of(services, reference)? {
+        let pin = local_name(reference, &recipe(&services.root, reference, &script)?);
+        if let Some(image) = look(&pin)?
+            && let Some(digest) = Digest::parse(&image.id)
+        {
+            return Ok(Some(Basis { digest, id: Some(image.id), pin, image: None }));
+        }
+    }
+    let Some(image) = look(reference)? else { return Ok(None) };
+    let digest = image.digest_in(&repository).and_then(Digest::parse).or_else(|| Digest::parse(&image.id));
+    Ok(digest.map(|digest| Basis { digest, id: Some(image.id), pin: reference.to_owned(), image: None }))
+}
+
+/// The digest that the lock file beside the spec has for a base.
+fn locked(services: &Services, reference: &str) -> Result<Option<Digest>, Failure> {
+    let (stack, _) = services.stack().map_err(|problems| Failure::error(whole(problems)))?;
+    let lock = crate::stack::lock::read(&services.root, &stack.dir).map_err(|problems| Failure::error(whole(problems)))?;
+    Ok(lock.digest(reference))
+}
+
+impl BaseImage {
+    fn values(basis: &Basis) -> Map<String, Value> {
+        let mut values = Map::new();
+        values.insert("digest".into(), basis.digest.to_string().into());
+        values.insert("pin".into(), basis.pin.clone().into());
+        values.insert("id".into(), json!(basis.id));
+        values
+    }
+
+    /// Pulls by the locked digest, or by name where nothing is locked yet, which is then locked.
+    fn pull(&self, call: &Call<'_>, reference: &str) -> Result<Basis, Failure> {
+        let docker = self.0.docker().map_err(Failure::error)?;
+        let image = ImageRef::parse(reference)
+            .ok_or_else(|| Failure::error(Diagnostic::error(format!("base `{reference}` is no image reference"))))?;
+        let locked = locked(&self.0, reference)?;
+        let wanted = match &locked {
+            Some(digest) => ImageRef { name: image.name.clone(), tag: None, digest: Some(digest.to_string()) },
+            None => image.clone(),
+        };
+        call.out.line(Stream::Stdout, format!("pulling {wanted}").as_bytes());
+        super::push::pull(&self.0, &docker, &wanted, call.stop)?;
+        let found = docker.image(&wanted.to_string()).map_err(|error| Failure::error(error.into()))?;
+        let digest = found.digest_in(&image.name).and_then(Digest::parse).or(locked).ok_or_else(|| {
+            Failure::error(Diagnostic::error(format!("the engine does not say which digest `{reference}` has")))
+        })?;
+        if locked.is_none() {
+            let (stack, _) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
+            crate::stack::lock::record(&self.0.root, &stack.dir, reference, digest).map_err(Failure::error)?;
+            call.out.line(Stream::Stdout, format!("locked {reference} at {digest}").as_bytes());
+        }
+        Ok(Basis { digest, id: Some(found.id), pin: format!("{}@{digest}", image.name), image: None })
+    }
+
+    /// Runs the bootstrap script and imports its tar.
+    fn make(&self, call: &Call<'_>, reference: &str, script: &str) -> Result<Basis, Failure> {
+        let docker = self.0.docker().map_err(Failure::error)?;
+        let recipe = recipe(&self.0.root, reference, script)?;
+        let name = local_name(reference, &recipe);
+        let tar = call.root.join(STATE_DIR).join(format!("base-{}.tar", recipe.short()));
+        let argv: Vec<OsString> = vec![call.root.join(script).into(), tar.clone().into()];
+        let spec = CommandSpec::new(argv, call.root.to_owned(), call.env.to_vec());
+        let mut show = |stream: Stream, line: &[u8]| call.out.line(stream, line);
+        let result = exec::run(&spec, &mut show, &mut std::io::sink(), call.stop);
+        if let Some(problem) = result.exit.diagnostic(&format!("bootstrap `{script}` of base `{reference}`")) {
+            return Err(Failure { is_error: true, interrupted: call.stop.is_requested(), diagnostic: problem });
+        }
+        let named = ImageRef::parse(&name);
+        let changes = [format!("LABEL {BASE_LABEL}={}", recipe.hex()), "CMD [\"bash\"]".to_owned()];
+        let id = docker.import(&tar, named.as_ref(), &changes, call.stop).map_err(|error| Failure::error(error.into()));
+        // Large, and the engine has its content now.
+        let _ = std::fs::remove_file(&tar);
+        let id = id?;
+        let digest = Digest::parse(&id)
+            .ok_or_else(|| Failure::error(Diagnostic::error(format!("the engine gave `{id}` for the id of an image"))))?;
+        call.out.line(Stream::Stdout, format!("made {name} from Debian's packages").as_bytes());
+        Ok(Basis { digest, id: Some(id), pin: name, image: None })
+    }
+}
+
+impl ActionType for BaseImage {
+    fn name(&self) -> &'static str {
+        "base_image"
+    }
+
+    fn arguments(&self) -> Arguments {
+        Arguments { required: &["name"], optional: &[], short: Some("name") }
+    }
+
+    fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        let reference = text("base_image", args, "name")?;
+        let (stack, _) = self.0.stack().map_err(whole)?;
+        let mut inputs: Vec<RepoPath> = Vec::new();
+        let base = stack.bases.iter().find(|base| base.reference == reference);
+        inputs.extend(base.and_then(|base| base.bootstrap.as_deref()).and_then(RepoPath::from_root));
+        Ok(Links {
+            provides: vec![format!("base:{reference}").into()],
+            watch: inputs,
+            observes: true,
+            ..Links::default()
+        })
+    }
+
+    fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
+        let reference = text("base_image", call.args, "name")?;
+        let Some(basis) = find(&self.0, reference)? else {
+            let reason = crate::model::Reason::ImageMissing { image: reference.to_owned(), key: "its locked digest".into() };
+            return Ok(Observed { forced: vec![reason], ..Observed::default() });
+        };
+        let key = PartKey::Base(reference.into());
+        Ok(Observed {
+            parts: vec![Part { key, value: PartValue::Digest(basis.digest) }],
+            satisfied: true,
+            result: Some(basis.digest),
+            values: Some(Self::values(&basis)),
+            forced: Vec::new(),
+        })
+    }
+
+    fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
+        let reference = text("base_image", call.args, "name")?;
+        let basis = match find(&self.0, reference)? {
+            Some(basis) => basis,
+            None => match (self.pull(call, reference), bootstrap_of(&self.0, reference)?) {
+                (Ok(basis), _) => basis,
+                (Err(failure), None) => return Err(failure),
+                (Err(failure), Some(_)) if failure.interrupted => return Err(failure),
+                (Err(failure), Some(script)) => {
+                    let why = failure.diagnostic.causes.first().unwrap_or(&failure.diagnostic.message).clone();
+                    call.out.line(Stream::Stdout, format!("cannot pull ({why}); making an equal base").as_bytes());
+                    self.make(call, reference, &script)?
+                }
+            },
+        };
+        Ok(Done { result: Some(basis.digest), values: Self::values(&basis), remark: None })
+    }
+}

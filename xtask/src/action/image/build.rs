@@ -1,0 +1,348 @@
+//! The action `image_build`: an image for every plan of the stack, up to date by content key.
+//!
+//! A child is built on exactly the parent that its key was made with: the FROM line is replaced by the name of that
+//! key, the name is checked to mean that image, and afterwards the layers are checked to begin with the parent's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::identity::{self, Basis, Identity, Known, key_reference};
+use super::layers::Narrator;
+use super::services::{Services, whole};
+use super::{IMAGE_LABEL, KEY_LABEL, PARENT_KEY_LABEL, image_of, text};
+use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
+use crate::docker::{BuildRequest, Builder, Docker, DockerError};
+use crate::graph::{Links, Need};
+use crate::model::{Diagnostic, Digest, ImageRef, Reason, Secret, Stream};
+use crate::rebuild::{Part, PartKey, PartValue};
+use crate::stack::{Image, Plan, Stack, tags};
+
+pub(super) struct ImageBuild(pub(super) Arc<Services>);
+
+/// An image in the engine.
+struct Held {
+    id: String,
+    layers: Vec<String>,
+}
+
+impl ImageBuild {
+    /// The image with this key, if the engine holds it.
+    fn held(docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
+        let found = docker.find_image(&key_reference(image, key)).map_err(infra)?;
+        // The tag only finds it; the label says that it is it.
+        let found = found.filter(|found| found.labels.get(KEY_LABEL).is_some_and(|label| *label == key.hex()));
+        Ok(found.map(|found| Held { id: found.id, layers: found.layers }))
+    }
+
+    fn plans<'s>(stack: &'s Stack, image: &'s Image) -> impl Iterator<Item = &'s Plan> {
+        stack.plans.iter().filter(|plan| image.is_in(&plan.name))
+    }
+
+    fn values(entries: Vec<(Arc<str>, Digest, String, String)>) -> Map<String, Value> {
+        let plans: Map<String, Value> = entries
+            .into_iter()
+            .map(|(plan, key, id, reference)| (plan.to_string(), json!({ "key": key.hex(), "id": id, "ref": reference })))
+            .collect();
+        Map::from_iter([("plans".to_owned(), Value::Object(plans))])
+    }
+
+    /// What dependents compare: the keys, by plan.
+    fn result(keys: &BTreeMap<String, Digest>) -> Digest {
+        let mut hasher = crate::model::digest::Hasher::new();
+        for (plan, key) in keys {
+            hasher.field(plan).field(key.0);
+        }
+        hasher.finish()
+    }
+}
+
+pub(super) fn infra(error: DockerError) -> Failure {
+    let interrupted = matches!(error, DockerError::Cancelled { .. });
+    Failure { is_error: true, interrupted, diagnostic: error.into() }
+}
+
+/// The parts of a key as parts of a fingerprint; `label` is the image, with the plan where it matters.
+fn parts(label: &str, identity: &Identity) -> Vec<Part> {
+    let image: Arc<str> = label.into();
+    let mut parts = Vec::new();
+    for (name, shown) in &identity.key.parts {
+        let value = PartValue::Text(shown.as_str().into());
+        let key = if let Some(path) = name.strip_prefix("file ").or_else(|| name.strip_prefix("link ")) {
+            PartKey::Context { image: image.clone(), path: path.into() }
+        } else if let Some(arg) = name.strip_prefix("arg ") {
+            PartKey::Param(format!("{label} build arg {arg}").into())
+        } else if name.starts_with("base ") || name.starts_with("directory ") {
+            continue;
+        } else {
+            PartKey::Context { image: image.clone(), path: name.as_str().into() }
+        };
+        parts.push(Part { key, value });
+    }
+    for (reference, Basis { digest, image: parent, .. }) in &identity.bases {
+        let key = match parent {
+            Some(parent) => PartKey::Parent { image: image.clone(), parent: parent.clone() },
+            None => PartKey::Base(reference.as_str().into()),
+        };
+        parts.push(Part { key, value: PartValue::Text(digest.short().into()) });
+    }
+    // The whole key last: whatever the parts leave out (directories, order) is in it.
+    parts.push(Part { key: PartKey::Check(format!("content key of {label}").into()), value: PartValue::Digest(identity.key.digest) });
+    parts
+}
+
+impl ActionType for ImageBuild {
+    fn name(&self) -> &'static str {
+        "image_build"
+    }
+
+    fn arguments(&self) -> Arguments {
+        Arguments { required: &["image"], optional: &["secrets", "builder", "no_cache"], short: Some("image") }
+    }
+
+    fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        let (stack, graph) = self.0.stack().map_err(whole)?;
+        let image = image_of(&stack, "image_build", args)?;
+        let at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
+        let mut needs = vec![Need { resource: format!("rendered:{}", image.key).into(), dirties: false }];
+        needs.push(Need { resource: format!("staged:{}", image.key).into(), dirties: false });
+        for parent in graph.parents(at) {
+            // Its key is part of ours, so its result need not be compared again.
+            needs.push(Need { resource: format!("image:{}", stack.images[*parent].key).into(), dirties: false });
+        }
+        let mut outside: Vec<&str> = Vec::new();
+        for plan in 0..stack.plans.len() {
+            let uses = graph.uses(at, plan).iter().filter(|used| used.source == crate::stack::graph::Source::Outside);
+            outside.extend(uses.map(|used| used.reference.as_str()));
+        }
+        outside.sort_unstable();
+        outside.dedup();
+        needs.extend(outside.iter().map(|base| Need { resource: format!("base:{base}").into(), dirties: false }));
+        Ok(Links {
+            provides: vec![format!("image:{}", image.key).into()],
+            needs,
+            inputs: vec![identity::rendered_path(image)],
+            watch: vec![image.dir.clone()],
+            observes: true,
+            ..Links::default()
+        })
+    }
+
+    fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
+        let (stack, graph) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
+        let image = image_of(&stack, "image_build", call.args)?;
+        let docker = self.0.docker().map_err(Failure::error)?;
+        let mut observed = Observed { satisfied: true, ..Observed::default() };
+        let (mut entries, mut keys) = (Vec::new(), BTreeMap::new());
+        for plan in Self::plans(&stack, image) {
+            let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
+            let key = identity.key.digest;
+            let label = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
+            observed.parts.extend(parts(&label, &identity));
+            keys.insert(plan.name.to_string(), key);
+            match Self::held(&docker, image, &key)? {
+                Some(held) => entries.push((plan.name.clone(), key, held.id, key_reference(image, &key))),
+                None => {
+                    observed.satisfied = false;
+                    let before = call.previous.and_then(|values| values["plans"][&*plan.name]["key"].as_str());
+                    if before == Some(key.hex().as_str()) {
+                        observed.forced.push(Reason::ImageMissing { image: label, key: key.short() });
+                    }
+                }
+            }
+        }
+        self.0.files.save();
+        if observed.satisfied {
+            observed.result = Some(Self::result(&keys));
+            observed.values = Some(Self::values(entries));
+        }
+        Ok(observed)
+    }
+
+    fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
+        let (stack, graph) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
+        let image = image_of(&stack, "image_build", call.args)?;
+        let docker = self.0.docker().map_err(Failure::error)?;
+        let (mut entries, mut keys, mut built) = (Vec::new(), BTreeMap::new(), 0);
+        for plan in Self::plans(&stack, image) {
+            let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
+            let key = identity.key.digest;
+            let held = match Self::held(&docker, image, &key)? {
+                Some(held) => held,
+                None => {
+                    built += 1;
+                    self.build(call, &docker, (&stack, image, plan), &identity)?
+                }
+            };
+            let moving = format!("{}:{}", image.image_name, plan.tag_prefix.as_deref().unwrap_or("latest"));
+            if let Some(name) = ImageRef::parse(&moving) {
+                docker.tag(&held.id, &name).map_err(infra)?;
+            }
+            keys.insert(plan.name.to_string(), key);
+            entries.push((plan.name.clone(), key, held.id, key_reference(image, &key)));
+        }
+        let remark = (built == 0).then(|| "already in the engine".to_owned());
+        Ok(Done { result: Some(Self::result(&keys)), values: Self::values(entries), remark })
+    }
+}
+
+impl ImageBuild {
+    fn build(
+        &self,
+        call: &Call<'_>,
+        docker: &Docker,
+        (stack, image, plan): (&Stack, &Image, &Plan),
+        identity: &Identity,
+    ) -> Result<Held, Failure> {
+        let parents = Self::check_parents(docker, image, identity)?;
+        let pins: HashMap<String, String> =
+            identity.bases.iter().map(|(reference, basis)| (reference.clone(), basis.pin.clone())).collect();
+        let key = identity.key.digest;
+        let reference = key_reference(image, &key);
+        let mut labels = self.0.labels(image);
+        labels.insert(KEY_LABEL.into(), key.hex());
+        labels.insert(IMAGE_LABEL.into(), image.key.to_string());
+        if let Some((name, basis)) = identity.bases.iter().next() {
+            labels.insert("org.opencontainers.image.base.name".into(), name.clone());
+            labels.insert("org.opencontainers.image.base.digest".into(), basis.digest.to_string());
+            let parent = if basis.image.is_some() { basis.digest.hex() } else { String::new() };
+            labels.insert(PARENT_KEY_LABEL.into(), parent);
+        }
+        let request = BuildRequest {
+            dockerfile: identity.dockerfile.pin(&pins).into_bytes(),
+            context: identity.context.clone(),
+            shared_key: format!("xtask-{}", image.key),
+            tags: ImageRef::parse(&reference).into_iter().collect(),
+            build_args: identity.args.iter().filter(|(name, _)| identity.dockerfile.args_declared.contains(*name)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+            labels,
+            target: image.target.clone(),
+            platform: image.platforms.first().cloned(),
+            network: image.network.clone(),
+            no_cache: call.args["no_cache"].as_bool().unwrap_or(false),
+            cache_from: image.cache_from.clone(),
+            secrets: self.secrets(call, identity)?,
+            builder: match call.args["builder"].as_str() {
+                Some("classic") => Builder::Classic,
+                Some("buildkit") => Builder::BuildKit,
+                _ => Builder::Auto,
+            },
+            ..BuildRequest::default()
+        };
+        let stem = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{}.{}", image.key, plan.name) };
+        let mut narrator = Narrator::new(call.root, &stem, &reference, call.out);
+        let result = docker.build(&request, &mut |event| narrator.event(event), call.stop);
+        let result = result.map_err(|error| match error {
+            DockerError::Cancelled { .. } => Failure::interrupted(call.task),
+            error @ DockerError::BuildFailed { .. } => Failure::failed(error.into()),
+            error => infra(error),
+        })?;
+        let made = docker.image(&result.image).map_err(infra)?;
+        for (reference, layers) in &parents {
+            if identity.dockerfile.target_base() == Some(reference.as_str()) && !made.layers.starts_with(layers) {
+                return Err(Failure::failed(
+                    Diagnostic::error(format!("image `{}` was not built on the parent that was planned: `{reference}`", image.key))
+                        .note("its layers do not begin with those of the parent; the name of the key was moved by somebody else")
+                        .help(format!("cargo xtask run build:{}", image.key)),
+                ));
+            }
+        }
+        narrator.line(
+            Stream::Stdout,
+            &format!("built {reference} {} ({} of {} steps cached, {} sent)", &made.id[7..19.min(made.id.len())], result.cached, result.steps, bytes(result.sent)),
+        );
+        Ok(Held { id: made.id, layers: made.layers })
+    }
+
+    /// Every pinned name must mean the image that the key was made with. Gives the layers of each.
+    fn check_parents(docker: &Docker, image: &Image, identity: &Identity) -> Result<Vec<(String, Vec<String>)>, Failure> {
+        let mut layers = Vec::new();
+        for (reference, basis) in &identity.bases {
+            let found = docker.find_image(&basis.pin).map_err(infra)?;
+            let fine = found.as_ref().is_some_and(|found| match (&basis.image, &basis.id) {
+                (Some(_), _) => found.labels.get(KEY_LABEL).is_some_and(|key| *key == basis.digest.hex()),
+                (None, Some(id)) => found.id == *id,
+                (None, None) => true,
+            });
+            match found {
+                Some(found) if fine => layers.push((reference.clone(), found.layers)),
+                _ => {
+                    let name = basis.image.as_deref().unwrap_or(reference);
+                    return Err(Failure::error(
+                        Diagnostic::error(format!("parent `{name}` of image `{}` is not in the engine", image.key))
+                            .note(format!("wanted: `{}`", basis.pin))
+                            .help(format!("cargo xtask build:{name}")),
+                    ));
+                }
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Secrets that RUN steps mount: from the action's `secrets`, and from the spec. Values never leave this function
+    /// except to the builder.
+    fn secrets(&self, call: &Call<'_>, identity: &Identity) -> Result<Vec<(String, Secret)>, Failure> {
+        let mut found = Vec::new();
+        for id in &identity.dockerfile.secrets {
+            let source = &call.args["secrets"][id.as_str()];
+            if source.is_null() {
+                continue;
+            }
+            let file = source["env_file"].as_str().and_then(|name| self.variable(name)).map(PathBuf::from);
+            let file = file.or_else(|| source["file"].as_str().map(|file| call.root.join(file)));
+            let file = file.or_else(|| source["default"].as_str().map(PathBuf::from));
+            let value = match (source["env"].as_str().and_then(|name| self.variable(name)), file) {
+                (Some(value), _) => Some(Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))),
+                (None, Some(file)) => std::fs::read(&file).ok().map(Secret::new),
+                (None, None) => None,
+            };
+            match value {
+                Some(value) => found.push((id.clone(), value)),
+                None if source["optional"].as_bool().unwrap_or(false) => {}
+                None => {
+                    return Err(Failure::error(
+                        Diagnostic::error(format!("secret `{id}` of task `{}` has no value", call.task))
+                            .help("set its variable or write its file, or mark it `optional: true`"),
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
+        self.0.env.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty()).cloned()
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+/// `uptodate: [{image: ref}]`: the engine holds the image, with the id of the last success.
+pub(super) struct ImageCheck(pub(super) Arc<Services>);
+
+impl Check for ImageCheck {
+    fn name(&self) -> &'static str {
+        "image"
+    }
+
+    fn look(&self, call: &Call<'_>) -> Result<Seen, Failure> {
+        let reference = call.args.as_str().map_or_else(|| text("image", call.args, "image"), Ok)?;
+        let docker = self.0.docker().map_err(Failure::error)?;
+        let found = docker.find_image(reference).map_err(infra)?;
+        let reason = found.is_none().then(|| Reason::ImageMissing { image: reference.to_owned(), key: "any".into() });
+        Ok(Seen { satisfied: None, value: Some(found.map_or_else(|| "absent".to_owned(), |image| image.id)), reason })
+    }
+}
+
+
+/// The tag under which an image of a plan is published beside its versions.
+pub(super) fn published_tag(services: &Services, stack: &Stack, image: &Image, plan: &Plan) -> Result<String, Diagnostic> {
+    tags::checked(tags::plan_tag(image, plan, &services.suffix(stack)?))
+}

@@ -1,0 +1,62 @@
+//! Digests of context files, remembered between runs by their stat. Knows nothing of Dockerfiles.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::context::FileFacts;
+use crate::model::RepoPath;
+use crate::store::{FileState, Files};
+
+/// A stat cache that several threads may ask.
+pub(super) struct ContextFiles {
+    root: PathBuf,
+    files: Mutex<Option<Files>>,
+}
+
+impl ContextFiles {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), files: Mutex::default() }
+    }
+
+    /// From now on every file is looked at again.
+    pub(super) fn next_epoch(&self) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        match files.as_mut() {
+            Some(files) => files.next_epoch(),
+            None => *files = Files::open_named(&self.root, "context.bin").ok(),
+        }
+    }
+
+    /// Observes many files at once, in parallel.
+    pub(super) fn prefetch(&self, paths: &[RepoPath]) {
+        if let Some(files) = self.files.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            files.observe(paths);
+        }
+    }
+
+    /// Content, size and mode of one file.
+    pub(super) fn facts(&self, path: &Path) -> io::Result<FileFacts> {
+        let relative = path.strip_prefix(&self.root).ok();
+        let relative = relative.and_then(|path| RepoPath::from_root(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())));
+        let Some(relative) = relative else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file lies outside the root"));
+        };
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(files) = files.as_mut() else { return Err(io::Error::other("the root cannot be opened")) };
+        match files.get(&relative) {
+            FileState::File { stat, digest } => {
+                Ok(FileFacts { digest, size: stat.size, executable: stat.mode & 0o100 != 0 })
+            }
+            FileState::Missing => Err(io::ErrorKind::NotFound.into()),
+            FileState::Unreadable(why) => Err(io::Error::other(why.to_string())),
+            _ => Err(io::Error::other("it is no regular file any more")),
+        }
+    }
+
+    pub(super) fn save(&self) {
+        if let Some(files) = self.files.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            files.save();
+        }
+    }
+}

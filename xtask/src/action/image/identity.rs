@@ -1,0 +1,248 @@
+//! What an image is by its inputs: rendered Dockerfile, visible files, build args, parents. Computes its content key.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::services::Services;
+use crate::action::Failure;
+use crate::context::{Ignore, VisibleError, ignore_file, visible};
+use crate::model::{Context, Diagnostic, Diagnostics, Digest, RepoPath};
+use crate::render::dockerfile::{BuildOptions, Dockerfile};
+use crate::render::template;
+use crate::stack::graph::Source;
+use crate::stack::key::{ContentKey, KeyParts, content_key};
+use crate::stack::{Args, Graph, Image, Plan, Stack};
+use crate::store::STATE_DIR;
+
+/// Where the rendered Dockerfile of an image lies.
+pub(super) fn rendered_path(image: &Image) -> RepoPath {
+    // Keys are names of folders, so the path is within the root.
+    RepoPath::from_root(format!("{STATE_DIR}/render/{}/Dockerfile", image.key)).unwrap_or_else(RepoPath::root)
+}
+
+/// The template of an image, or its plain Dockerfile: relative to the root.
+pub(super) fn source_path(root: &Path, image: &Image) -> RepoPath {
+    let plain = RepoPath::new(&image.dir, &image.dockerfile).unwrap_or_else(|| image.dir.clone());
+    let template = RepoPath::new(&image.dir, format!("{}.j2", image.dockerfile)).unwrap_or_else(|| image.dir.clone());
+    if root.join(template.as_path()).exists() { template } else { plain }
+}
+
+/// Renders the Dockerfile of an image: the name under which errors place it, and its text.
+pub(super) fn render(root: &Path, stack: &Stack, image: &Image) -> Result<(String, String), Diagnostics> {
+    let source = source_path(root, image);
+    if !source.as_bytes().ends_with(b".j2") {
+        let text = std::fs::read_to_string(root.join(source.as_path())).map_err(|error| {
+            Diagnostic::error(format!("`{source}` of image `{}` cannot be read", image.key))
+                .at(image.place.clone())
+                .cause(error)
+                .help(format!("write `{source}` or `{source}.j2`"))
+        })?;
+        return Ok((source.lossy(), text));
+    }
+    let search = [PathBuf::from(stack.dir.as_path())];
+    let rendered = template::render(root, source.as_path(), &search, &values(stack, image))?;
+    Ok((rendered_path(image).lossy(), rendered.text))
+}
+
+/// What a template may use.
+fn values(stack: &Stack, image: &Image) -> Value {
+    let describe = |image: &Image| json!({ "name": &*image.key, "key": &*image.key, "image_name": image.image_name });
+    let images: serde_json::Map<String, Value> =
+        stack.images.iter().map(|image| (image.key.to_string(), describe(image))).collect();
+    json!({
+        "image": describe(image),
+        "images": images,
+        "build_args": image.build_args,
+        "plans": stack.plans.iter().map(|plan| &*plan.name).collect::<Vec<_>>(),
+    })
+}
+
+/// Reads a rendered Dockerfile for one plan.
+pub(super) fn read(file: &str, text: &str, stack: &Stack, image: &Image, plan: &Plan) -> Result<Dockerfile, Diagnostics> {
+    let options = BuildOptions {
+        args: stack.build_args(image, plan, &Args::new()),
+        target: image.target.clone(),
+        platform: image.platforms.first().cloned(),
+        ..BuildOptions::default()
+    };
+    Dockerfile::read(file, text, &options)
+}
+
+/// An image in one plan, by its inputs.
+pub(super) struct Identity {
+    pub dockerfile: Dockerfile,
+    pub context: Arc<Context>,
+    pub args: Args,
+    pub key: ContentKey,
+    /// What each needed image is, by its resolved reference.
+    pub bases: BTreeMap<String, Basis>,
+}
+
+/// An image that another one is built from.
+#[derive(Clone, Debug)]
+pub(super) struct Basis {
+    /// Its content key, or for a base from outside its digest.
+    pub digest: Digest,
+    /// The id in the engine, if it is known to be there.
+    pub id: Option<String>,
+    /// What the FROM line is replaced by.
+    pub pin: String,
+    /// Its key in the stack; `None` for a base from outside.
+    pub image: Option<Arc<str>>,
+}
+
+/// What is known of images that were built or found before, by resource.
+pub(super) type Known = BTreeMap<Arc<str>, Value>;
+
+/// Computes who an image is in one plan. Parents come from `known` (what this run built), else from their own inputs.
+pub(super) fn identify(
+    services: &Services,
+    (stack, graph): (&Stack, &Graph),
+    image: &Image,
+    plan: &Plan,
+    known: &Known,
+) -> Result<Identity, Failure> {
+    let mut memo = HashMap::new();
+    identify_with(services, (stack, graph), image, plan, known, &mut memo)
+}
+
+fn identify_with(
+    services: &Services,
+    (stack, graph): (&Stack, &Graph),
+    image: &Image,
+    plan: &Plan,
+    known: &Known,
+    memo: &mut HashMap<(Arc<str>, Arc<str>), Digest>,
+) -> Result<Identity, Failure> {
+    let wrong = |problems: Diagnostics| Failure::error(first(problems));
+    let rendered = rendered_path(image);
+    let (file, text) = match std::fs::read_to_string(services.root.join(rendered.as_path())) {
+        Ok(text) => (rendered.lossy(), text),
+        Err(_) => render(&services.root, stack, image).map_err(wrong)?,
+    };
+    let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
+    let context = context(services, image, &dockerfile)?;
+    let mut bases = BTreeMap::new();
+    let image_at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
+    let plan_at = stack.plans.iter().position(|one| one.name == plan.name).unwrap_or_default();
+    for used in graph.uses(image_at, plan_at) {
+        let basis = match used.source {
+            Source::Image(parent) => parent_basis(services, (stack, graph), &stack.images[parent], plan, known, memo)?,
+            Source::Outside => outside_basis(services, &used.reference, known)?,
+        };
+        bases.insert(used.reference.clone(), basis);
+    }
+    let args = stack.build_args(image, plan, &Args::new());
+    let digests: BTreeMap<String, Digest> = bases.iter().map(|(name, basis)| (name.clone(), basis.digest)).collect();
+    let options: BTreeMap<String, String> =
+        image.network.iter().map(|network| ("network".to_owned(), network.clone())).collect();
+    let key = content_key(&KeyParts {
+        dockerfile: &dockerfile,
+        context: &context,
+        args: &args,
+        platform: image.platforms.first().map(String::as_str),
+        options: &options,
+        bases: &digests,
+    });
+    Ok(Identity { dockerfile, context: Arc::new(context), args, key, bases })
+}
+
+fn first(problems: Diagnostics) -> Diagnostic {
+    problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the Dockerfile cannot be read"))
+}
+
+/// The files that the Dockerfile can see, with their digests.
+fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result<Context, Failure> {
+    let dir = services.root.join(image.dir.as_path());
+    let plain = dir.join(&image.dockerfile);
+    let ignore = match ignore_file(&dir, &plain) {
+        None => Ignore::nothing(),
+        Some(path) => {
+            let bytes = std::fs::read(&path)
+                .map_err(|error| Failure::error(Diagnostic::error(format!("`{}` cannot be read", path.display())).cause(error)))?;
+            let name = path.strip_prefix(&services.root).unwrap_or(&path).to_string_lossy().into_owned();
+            Ignore::parse(&name, &bytes).map_err(|problems| Failure::error(first(problems)))?
+        }
+    };
+    for attempt in 0..3 {
+        services.files.next_epoch();
+        if let Ok(found) = crate::context::list(dockerfile, &dir, &ignore) {
+            let paths: Vec<RepoPath> = found.iter().filter_map(|(path, _)| RepoPath::new(&image.dir, path)).collect();
+            services.files.prefetch(&paths);
+        }
+        match visible(dockerfile, &dir, &ignore, |path| services.files.facts(path)) {
+            Ok(context) => return Ok(context),
+            Err(VisibleError::Wrong(problems)) => return Err(Failure::error(first(problems))),
+            Err(VisibleError::Changed(path)) if attempt == 2 => {
+                let name = path.strip_prefix(&services.root).unwrap_or(&path).display().to_string();
+                return Err(Failure::error(Diagnostic::error(format!("`{name}` keeps changing while it is read"))));
+            }
+            Err(VisibleError::Changed(_)) => {}
+        }
+    }
+    Err(Failure::error(Diagnostic::error(format!("the context of image `{}` keeps changing", image.key))))
+}
+
+fn parent_basis(
+    services: &Services,
+    (stack, graph): (&Stack, &Graph),
+    parent: &Image,
+    plan: &Plan,
+    known: &Known,
+    memo: &mut HashMap<(Arc<str>, Arc<str>), Digest>,
+) -> Result<Basis, Failure> {
+    let built = known.get(&*format!("image:{}", parent.key)).and_then(|values| values["plans"].get(&*plan.name));
+    let digest = match built.and_then(|plan| plan["key"].as_str()).and_then(Digest::parse) {
+        Some(key) => key,
+        None => match memo.get(&(parent.key.clone(), plan.name.clone())) {
+            Some(key) => *key,
+            None => {
+                let found = identify_with(services, (stack, graph), parent, plan, known, memo)?.key.digest;
+                memo.insert((parent.key.clone(), plan.name.clone()), found);
+                found
+            }
+        },
+    };
+    Ok(Basis {
+        digest,
+        id: built.and_then(|plan| plan["id"].as_str()).map(str::to_owned),
+        pin: key_reference(parent, &digest),
+        image: Some(parent.key.clone()),
+    })
+}
+
+/// The name under which the engine holds exactly the image with this key.
+pub(super) fn key_reference(image: &Image, key: &Digest) -> String {
+    format!("{}:{}", image.image_name, crate::stack::tags::key_tag(key))
+}
+
+fn outside_basis(services: &Services, reference: &str, known: &Known) -> Result<Basis, Failure> {
+    if let Some(values) = known.get(&*format!("base:{reference}"))
+        && let (Some(digest), Some(pin)) = (values["digest"].as_str().and_then(Digest::parse), values["pin"].as_str())
+    {
+        let id = values["id"].as_str().map(str::to_owned);
+        return Ok(Basis { digest, id, pin: pin.to_owned(), image: None });
+    }
+    super::base::find(services, reference)?.ok_or_else(|| {
+        Failure::error(
+            Diagnostic::error(format!("base `{reference}` is not in the engine"))
+                .help(format!("pull it: docker pull {reference}"))
+                .help("or name it under `bases` of the spec, with a task that has the action `base_image`"),
+        )
+    })
+}
+
+/// Only the files that the Dockerfile of an image can see in a plan: needs no engine.
+pub(super) fn context_of(
+    services: &Services,
+    stack: &Stack,
+    image: &Image,
+    plan: &Plan,
+) -> Result<Context, Failure> {
+    let (file, text) = render(&services.root, stack, image).map_err(|problems| Failure::error(first(problems)))?;
+    let dockerfile = read(&file, &text, stack, image, plan).map_err(|problems| Failure::error(first(problems)))?;
+    context(services, image, &dockerfile)
+}

@@ -1,0 +1,111 @@
+//! What happens while an image is built, for the screen, `logs/<image>.build.log` and `artifacts/`: steps with times.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::action::Output;
+use crate::docker::{BuildEvent, StepState};
+use crate::model::Stream;
+
+/// Turns build events into lines and a log.
+pub(super) struct Narrator<'a> {
+    out: &'a dyn Output,
+    log: Option<File>,
+    start: Instant,
+    names: HashMap<Arc<str>, String>,
+    partial: HashMap<Arc<str>, Vec<u8>>,
+    label: String,
+    done: u64,
+}
+
+impl<'a> Narrator<'a> {
+    /// `label` says what is built; the log is `logs/<stem>.build.log` below the root, made anew.
+    pub(super) fn new(root: &Path, stem: &str, label: &str, out: &'a dyn Output) -> Self {
+        let dir = root.join("logs");
+        // A log that cannot be written does not stop a build: the task's own log has the same lines.
+        let log = std::fs::create_dir_all(&dir).and_then(|()| File::create(dir.join(format!("{stem}.build.log")))).ok();
+        let mut narrator = Self {
+            out,
+            log,
+            start: Instant::now(),
+            names: HashMap::new(),
+            partial: HashMap::new(),
+            label: label.to_owned(),
+            done: 0,
+        };
+        narrator.line(Stream::Stdout, &format!("building {label}"));
+        narrator
+    }
+
+    pub(super) fn line(&mut self, stream: Stream, text: &str) {
+        self.out.line(stream, text.as_bytes());
+        self.write(text.as_bytes());
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        if let Some(log) = &mut self.log {
+            let stamp = format!("{:8.2} ", self.start.elapsed().as_secs_f64());
+            let _ = log.write_all(stamp.as_bytes()).and_then(|()| log.write_all(line)).and_then(|()| log.write_all(b"\n"));
+        }
+    }
+
+    pub(super) fn event(&mut self, event: BuildEvent) {
+        match event {
+            BuildEvent::Step { id, name, index, total, state } => {
+                let shown = match (index, total) {
+                    (Some(index), Some(total)) => format!("[{index}/{total}] {name}"),
+                    _ => name.to_string(),
+                };
+                self.names.insert(id.clone(), shown.clone());
+                let is_chore = index.is_none();
+                match state {
+                    StepState::Started => {
+                        let total = u64::from(total.unwrap_or(0));
+                        self.out.progress(u64::from(index.unwrap_or(0)), total, &format!("{} {shown}", self.label));
+                    }
+                    StepState::Cached if is_chore => {}
+                    StepState::Cached => self.line(Stream::Stdout, &format!("{shown}  CACHED")),
+                    StepState::Done { seconds } => {
+                        self.flush(&id);
+                        self.done += 1;
+                        if !is_chore || seconds >= 1.0 {
+                            self.line(Stream::Stdout, &format!("{shown}  {seconds:.1}s"));
+                        }
+                    }
+                    StepState::Failed { message } => {
+                        self.flush(&id);
+                        self.line(Stream::Stderr, &format!("{shown}  FAILED: {message}"));
+                    }
+                }
+            }
+            BuildEvent::Log { step, bytes, stream } => self.output(&step, stream, &bytes),
+            BuildEvent::Transfer { what, done, total, .. } => {
+                self.out.progress(done, total.unwrap_or(0), &format!("{} {what}", self.label));
+            }
+            BuildEvent::Warning { text } => self.line(Stream::Stderr, &format!("warning: {text}")),
+        }
+    }
+
+    /// Whole lines as they come.
+    fn output(&mut self, step: &Arc<str>, stream: Stream, bytes: &[u8]) {
+        let mut pending = self.partial.remove(step).unwrap_or_default();
+        pending.extend_from_slice(bytes);
+        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
+            self.line(stream, &format!("    {text}"));
+        }
+        self.partial.insert(step.clone(), pending);
+    }
+
+    fn flush(&mut self, step: &Arc<str>) {
+        if let Some(rest) = self.partial.remove(step).filter(|rest| !rest.is_empty()) {
+            let text = String::from_utf8_lossy(&rest).into_owned();
+            self.line(Stream::Stdout, &format!("    {text}"));
+        }
+    }
+}

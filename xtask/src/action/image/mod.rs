@@ -1,0 +1,56 @@
+//! The actions that make, test and publish the images of the stack. Knows nothing of the graph's order.
+//!
+//! They are tied together by resources: `rendered:<image>`, `base:<reference>`, `image:<image>`, `tested:<image>`.
+
+mod base;
+mod build;
+mod context_files;
+mod identity;
+mod layers;
+mod manifest;
+mod push;
+mod render;
+mod services;
+mod stable;
+mod stage;
+mod test;
+
+use std::sync::Arc;
+
+pub use services::Services;
+
+use super::{ActionSet, text};
+use crate::model::{Diagnostic, words};
+use crate::stack::{Image, Stack};
+
+/// Adds all of them.
+pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
+    actions.add(render::Render(services.clone()));
+    actions.add(stage::Stage(services.clone()));
+    actions.add(base::BaseImage(services.clone()));
+    actions.add(build::ImageBuild(services.clone()));
+    actions.add(test::ImageTest(services.clone()));
+    actions.add(manifest::ImageManifest(services.clone()));
+    actions.add(push::ImagePush(services.clone()));
+    actions.add(stable::ImageStable(services.clone()));
+    actions.add_check(build::ImageCheck(services.clone()));
+    actions.add_check(push::RemoteTagCheck(services.clone()));
+}
+
+/// The image that the argument `image` names.
+fn image_of<'s>(stack: &'s Stack, action: &str, args: &serde_json::Value) -> Result<&'s Image, Diagnostic> {
+    let key = text(action, args, "image")?;
+    stack.image(key).ok_or_else(|| {
+        let known: Vec<&str> = stack.images.iter().map(|image| &*image.key).collect();
+        Diagnostic::error(format!("image `{key}` is not in `{}`", stack.file)).maybe_help(words::suggest("image", key, &known))
+    })
+}
+
+/// Label of the content key of an image.
+pub(crate) const KEY_LABEL: &str = "dev.xtask.key";
+/// Label of the content key of its parent, where that is an image of the stack.
+pub(crate) const PARENT_KEY_LABEL: &str = "dev.xtask.parent-key";
+/// Label of its name in the stack.
+pub(crate) const IMAGE_LABEL: &str = "dev.xtask.image";
+/// Label of a base that was made here: what it was made from.
+pub(crate) const BASE_LABEL: &str = "dev.xtask.base";

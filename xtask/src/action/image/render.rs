@@ -1,0 +1,72 @@
+//! The action `render`: a template (or a plain Dockerfile) to `.xtask/render/<image>/Dockerfile`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::services::Services;
+use super::{identity, image_of};
+use crate::action::{ActionType, Arguments, Call, Done, Failure};
+use crate::graph::Links;
+use crate::model::{Diagnostic, Digest, RepoPath, Stream};
+
+pub(super) struct Render(pub(super) Arc<Services>);
+
+impl ActionType for Render {
+    fn name(&self) -> &'static str {
+        "render"
+    }
+
+    fn arguments(&self) -> Arguments {
+        Arguments { required: &["image"], optional: &[], short: Some("image") }
+    }
+
+    fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        let (stack, _) = self.0.stack().map_err(super::services::whole)?;
+        let image = image_of(&stack, "render", args)?;
+        let mut inputs = vec![identity::source_path(&self.0.root, image)];
+        inputs.extend(RepoPath::from_root(&*stack.file));
+        // Macros: templates beside the images and beside the template itself.
+        for dir in [&stack.dir, &image.dir] {
+            let Ok(entries) = std::fs::read_dir(self.0.root.join(dir.as_path())) else { continue };
+            let names = entries.flatten().map(|entry| entry.file_name());
+            let templates = names.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "j2"));
+            inputs.extend(templates.filter_map(|name| RepoPath::new(dir, name.as_encoded_bytes())));
+        }
+        Ok(Links {
+            provides: vec![format!("rendered:{}", image.key).into()],
+            inputs,
+            targets: vec![identity::rendered_path(image)],
+            ..Links::default()
+        })
+    }
+
+    fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
+        let (stack, _) = self.0.stack().map_err(super::services::whole)?;
+        let image = image_of(&stack, "render", call.args)?;
+        let (_, text) = identity::render(call.root, &stack, image).map_err(super::services::whole)?;
+        let path = identity::rendered_path(image);
+        let full = call.root.join(path.as_path());
+        let remark = match std::fs::read_to_string(&full) {
+            Ok(old) if old == text => Some("same Dockerfile as before".to_owned()),
+            _ => {
+                write(&full, &text)
+                    .map_err(|error| Diagnostic::error(format!("failed to write file `{path}`")).cause(error))?;
+                None
+            }
+        };
+        call.out.line(Stream::Stdout, format!("rendered {path}").as_bytes());
+        let result = Some(Digest::of(text.as_bytes()));
+        Ok(Done { result, remark, ..Done::default() })
+    }
+}
+
+/// Under another name first, so that nobody reads half of it.
+pub(super) fn write(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(std::path::Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

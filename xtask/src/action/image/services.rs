@@ -1,0 +1,184 @@
+//! What the actions of images share: the stack, the engine, registries, git. Each is opened when it is first needed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::context_files::ContextFiles;
+use super::identity;
+use crate::docker::{Docker, endpoint};
+use crate::exec::environment::Variables;
+use crate::model::{Diagnostic, Diagnostics, RepoPath};
+use crate::registry::{CredentialsSource, Options, Registries, from_config_json};
+use crate::stack::git::{Commit, Git};
+use crate::stack::graph::Mention;
+use crate::stack::{self, Image, Plan, Stack};
+
+/// Shared by all actions of one project.
+pub struct Services {
+    pub(super) root: PathBuf,
+    pub(super) env: Variables,
+    spec: OnceLock<RepoPath>,
+    stack: OnceLock<Result<(Arc<Stack>, Arc<stack::Graph>), Diagnostics>>,
+    docker: Mutex<Option<Docker>>,
+    registries: OnceLock<Registries>,
+    pub(super) files: ContextFiles,
+    /// Facts of git that go into labels and tags; read once per run.
+    git: OnceLock<GitFacts>,
+}
+
+/// What git says of the working tree.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GitFacts {
+    pub head: Option<Commit>,
+    pub remote: Option<String>,
+    pub branch: Option<String>,
+}
+
+impl Services {
+    pub fn new(root: &Path, env: &Variables) -> Arc<Self> {
+        Arc::new(Self {
+            root: root.to_owned(),
+            env: env.clone(),
+            spec: OnceLock::new(),
+            stack: OnceLock::new(),
+            docker: Mutex::default(),
+            registries: OnceLock::new(),
+            files: ContextFiles::new(root),
+            git: OnceLock::new(),
+        })
+    }
+
+    /// Says where the spec is; without it, it is `images/spec.yml`.
+    pub fn use_spec(&self, path: RepoPath) {
+        // A second call for the same project says the same.
+        let _ = self.spec.set(path);
+    }
+
+    fn var(&self, name: &str) -> Option<String> {
+        self.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The stack with its edges, from the spec and the FROM lines of the rendered Dockerfiles.
+    pub(super) fn stack(&self) -> Result<(Arc<Stack>, Arc<stack::Graph>), Diagnostics> {
+        self.stack
+            .get_or_init(|| {
+                let default = || RepoPath::from_root("images/spec.yml").unwrap_or_else(RepoPath::root);
+                let spec = self.spec.get_or_init(default);
+                let stack = stack::spec::load(&self.root, spec)?;
+                let source = stack.clone();
+                let registry = self.var("STACK_REGISTRY");
+                let mentions = |image: &Image, plan: &Plan| self.mentions(&source, image, plan);
+                let (stack, graph) = stack::graph::resolve(stack, registry.as_deref(), mentions)?;
+                Ok((Arc::new(stack), Arc::new(graph)))
+            })
+            .clone()
+    }
+
+    /// The images that the Dockerfile of one image needs in one plan.
+    fn mentions(&self, stack: &Stack, image: &Image, plan: &Plan) -> Result<Vec<Mention>, Diagnostics> {
+        let (file, text) = identity::render(&self.root, stack, image)?;
+        let dockerfile = identity::read(&file, &text, stack, image, plan)?;
+        Ok(dockerfile
+            .needed_images()
+            .into_iter()
+            .map(|used| Mention { reference: used.resolved.clone(), place: used.place(&file) })
+            .collect())
+    }
+
+    /// The engine, connected when it is first needed; tried again after a failure.
+    pub(super) fn docker(&self) -> Result<Docker, Diagnostic> {
+        let mut docker = self.docker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(docker) = &*docker {
+            return Ok(docker.clone());
+        }
+        let home = self.env.get(OsStr::new("HOME")).map(PathBuf::from);
+        let lookup = |name: &str| self.env.get(OsStr::new(name)).cloned();
+        let endpoint = endpoint::resolve(&lookup, home.as_deref()).map_err(|error| Diagnostic::error(error.to_string()))?;
+        let connected = Docker::connect(&endpoint).map_err(Diagnostic::from)?;
+        *docker = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// Clients for registries, with the logins of the docker command line.
+    pub(super) fn registries(&self) -> Registries {
+        self.registries
+            .get_or_init(|| {
+                let options = Options {
+                    insecure: self
+                        .var("XTASK_INSECURE_REGISTRIES")
+                        .map(|list| list.split(',').map(|host| host.trim().to_owned()).collect())
+                        .unwrap_or_default(),
+                    ..Options::default()
+                };
+                Registries::new(self.credentials(), options)
+            })
+            .clone()
+    }
+
+    pub(super) fn credentials(&self) -> CredentialsSource {
+        let home = self.env.get(OsStr::new("HOME")).map(PathBuf::from);
+        let lookup = |name: &str| self.env.get(OsStr::new(name)).cloned();
+        match endpoint::config_folder(&lookup, home.as_deref()) {
+            Some(folder) => from_config_json(&folder.join("config.json")),
+            None => CredentialsSource::none(),
+        }
+    }
+
+    pub(super) fn git(&self) -> GitFacts {
+        self.git
+            .get_or_init(|| {
+                let Ok(Some(git)) = Git::open(&self.root, &self.env) else { return GitFacts::default() };
+                GitFacts {
+                    head: git.head().ok().flatten(),
+                    remote: git.remote_url().ok().flatten(),
+                    branch: git.branch().ok().flatten(),
+                }
+            })
+            .clone()
+    }
+
+    /// What stands behind the prefix in the tag of a plan: the commit, or the branch; `dev` outside a repository.
+    pub(super) fn suffix(&self, stack: &Stack) -> Result<String, Diagnostic> {
+        let git = self.git();
+        Ok(match stack.suffix {
+            stack::Suffix::Hash => git.head.map_or_else(|| "dev".to_owned(), |head| head.short().to_owned()),
+            stack::Suffix::Branch => match git.branch {
+                Some(branch) => stack::tags::branch_text(&branch)?,
+                None => "dev".to_owned(),
+            },
+        })
+    }
+
+    /// Labels that every image of the stack bears, beside those of its key.
+    pub(super) fn labels(&self, image: &Image) -> BTreeMap<String, String> {
+        let git = self.git();
+        let mut labels = BTreeMap::new();
+        let mut oci = |name: &str, value: String| labels.insert(format!("org.opencontainers.image.{name}"), value);
+        oci("title", image.title.clone().unwrap_or_else(|| image.key.to_string()));
+        if let Some(text) = &image.description {
+            oci("description", text.clone());
+        }
+        if let Some(head) = git.head {
+            oci("revision", head.hash.clone());
+            let time = jiff::Timestamp::from_second(head.time).map(|time| time.to_string());
+            if let Ok(time) = time {
+                oci("created", time);
+            }
+        }
+        if let Some(url) = git.remote {
+            oci("source", url);
+        }
+        labels.extend(image.labels.clone());
+        labels
+    }
+}
+
+/// Several errors of a spec or Dockerfile as one: the first, with how many there are.
+pub(super) fn whole(problems: Diagnostics) -> Diagnostic {
+    let more = problems.0.len().saturating_sub(1);
+    let mut problems = problems.0.into_iter();
+    let first = problems.next().unwrap_or_else(|| Diagnostic::error("the stack cannot be read"));
+    if more == 0 { first } else { problems.fold(first, |all, next| all.note(next.message)) }
+}
