@@ -3,6 +3,7 @@
 //! Knows nothing of the graph or of when an action runs.
 
 mod files;
+pub mod image;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -233,10 +234,11 @@ pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Di
 }
 
 /// The built-in actions for the repository at `root`.
-pub fn built_in(root: &Path, world: &crate::world::World) -> ActionSet {
+pub fn built_in(root: &Path, world: &crate::world::World) -> (ActionSet, Arc<image::Services>) {
     let mut actions = ActionSet::new();
-    let _ = (root, world);
+    let services = image::Services::new(root, &world.env);
+    image::add(&mut actions, &services);
     actions.add(files::Copy);
     actions.add(files::Remove);
-    actions
+    (actions, services)
 }

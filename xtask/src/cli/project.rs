@@ -68,7 +68,7 @@ pub(super) fn read(
     world: &World,
     options: &LoadOptions,
 ) -> Result<(Taskfile, Vec<Diagnostic>, ActionSet), Diagnostics> {
-    let mut actions = crate::action::built_in(&place.root, world);
+    let (mut actions, services) = crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
     let forms: Vec<ActionForm<'_>> = actions
         .iter()
@@ -90,6 +90,9 @@ pub(super) fn read(
         globals: &options.globals,
     };
     let loaded = taskfile::load(&place.file, &load_world)?;
+    if let Some(spec) = &loaded.taskfile.stack {
+        RepoPath::from_root(&*spec.value).into_iter().for_each(|path| services.use_spec(path));
+    }
     Ok((loaded.taskfile, loaded.warnings, actions.clone()))
 }
 

@@ -18,6 +18,7 @@ use crate::graph::Links;
 use crate::model::digest::Hasher;
 use crate::model::{Diagnostic, Digest, ImageRef, RepoPath, Stream};
 use crate::rebuild::{Part, PartKey, PartValue};
+use crate::stack::lock::{self, Lock};
 use crate::store::STATE_DIR;
 
 pub(super) struct BaseImage(pub(super) Arc<Services>);
@@ -73,8 +74,8 @@ pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>
 /// The digest that the lock file beside the spec has for a base.
 fn locked(services: &Services, reference: &str) -> Result<Option<Digest>, Failure> {
     let (stack, _) = services.stack().map_err(|problems| Failure::error(whole(problems)))?;
-    let lock = crate::stack::lock::read(&services.root, &stack.dir).map_err(|problems| Failure::error(whole(problems)))?;
-    Ok(lock.digest(reference))
+    let lock = Lock::load(&services.root, &lock::lock_file(&stack)).map_err(|problems| Failure::error(whole(problems)))?;
+    Ok(lock.entries.get(reference).map(|entry| entry.digest))
 }
 
 impl BaseImage {
@@ -97,17 +98,27 @@ impl BaseImage {
             None => image.clone(),
         };
         call.out.line(Stream::Stdout, format!("pulling {wanted}").as_bytes());
-        super::push::pull(&self.0, &docker, &wanted, call.stop)?;
+        super::push::pull(&self.0, &docker, &wanted, call)?;
         let found = docker.image(&wanted.to_string()).map_err(|error| Failure::error(error.into()))?;
         let digest = found.digest_in(&image.name).and_then(Digest::parse).or(locked).ok_or_else(|| {
             Failure::error(Diagnostic::error(format!("the engine does not say which digest `{reference}` has")))
         })?;
         if locked.is_none() {
-            let (stack, _) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
-            crate::stack::lock::record(&self.0.root, &stack.dir, reference, digest).map_err(Failure::error)?;
+            self.record(reference, digest)?;
             call.out.line(Stream::Stdout, format!("locked {reference} at {digest}").as_bytes());
         }
         Ok(Basis { digest, id: Some(found.id), pin: format!("{}@{digest}", image.name), image: None })
+    }
+
+    /// Locks a digest that was looked up for the first time.
+    fn record(&self, reference: &str, digest: Digest) -> Result<(), Failure> {
+        let (stack, _) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
+        let file = lock::lock_file(&stack);
+        let mut lock = Lock::load(&self.0.root, &file).map_err(|problems| Failure::error(whole(problems)))?;
+        let policy = lock::policy_of(&stack, reference);
+        let entry = lock::Entry { digest, origin: lock::Origin::Registry, recorded: jiff::Timestamp::now(), policy };
+        lock.entries.insert(reference.to_owned(), entry);
+        lock.save(&self.0.root, &file).map_err(Failure::error)
     }
 
     /// Runs the bootstrap script and imports its tar.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::identity::{self, Basis, Identity, Known, key_reference};
+use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
 use super::{IMAGE_LABEL, KEY_LABEL, PARENT_KEY_LABEL, image_of, text};
@@ -25,7 +25,6 @@ pub(super) struct ImageBuild(pub(super) Arc<Services>);
 /// An image in the engine.
 struct Held {
     id: String,
-    layers: Vec<String>,
 }
 
 impl ImageBuild {
@@ -34,7 +33,7 @@ impl ImageBuild {
         let found = docker.find_image(&key_reference(image, key)).map_err(infra)?;
         // The tag only finds it; the label says that it is it.
         let found = found.filter(|found| found.labels.get(KEY_LABEL).is_some_and(|label| *label == key.hex()));
-        Ok(found.map(|found| Held { id: found.id, layers: found.layers }))
+        Ok(found.map(|found| Held { id: found.id }))
     }
 
     fn plans<'s>(stack: &'s Stack, image: &'s Image) -> impl Iterator<Item = &'s Plan> {
@@ -60,7 +59,7 @@ impl ImageBuild {
 }
 
 pub(super) fn infra(error: DockerError) -> Failure {
-    let interrupted = matches!(error, DockerError::Cancelled { .. });
+    let interrupted = matches!(error, DockerError::Cancelled);
     Failure { is_error: true, interrupted, diagnostic: error.into() }
 }
 
@@ -234,7 +233,7 @@ impl ImageBuild {
         let mut narrator = Narrator::new(call.root, &stem, &reference, call.out);
         let result = docker.build(&request, &mut |event| narrator.event(event), call.stop);
         let result = result.map_err(|error| match error {
-            DockerError::Cancelled { .. } => Failure::interrupted(call.task),
+            DockerError::Cancelled => Failure::interrupted(call.task),
             error @ DockerError::BuildFailed { .. } => Failure::failed(error.into()),
             error => infra(error),
         })?;
@@ -252,7 +251,7 @@ impl ImageBuild {
             Stream::Stdout,
             &format!("built {reference} {} ({} of {} steps cached, {} sent)", &made.id[7..19.min(made.id.len())], result.cached, result.steps, bytes(result.sent)),
         );
-        Ok(Held { id: made.id, layers: made.layers })
+        Ok(Held { id: made.id })
     }
 
     /// Every pinned name must mean the image that the key was made with. Gives the layers of each.

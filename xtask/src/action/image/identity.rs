@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::services::Services;
 use crate::action::Failure;
-use crate::context::{Ignore, VisibleError, ignore_file, visible};
+use crate::context::ignore::ignore_file;
+use crate::context::{Ignore, VisibleError, visible};
 use crate::model::{Context, Diagnostic, Diagnostics, Digest, RepoPath};
 use crate::render::dockerfile::{BuildOptions, Dockerfile};
 use crate::render::template;
@@ -169,7 +170,7 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
     };
     for attempt in 0..3 {
         services.files.next_epoch();
-        if let Ok(found) = crate::context::list(dockerfile, &dir, &ignore) {
+        if let Ok(found) = crate::context::visible::list(dockerfile, &dir, &ignore) {
             let paths: Vec<RepoPath> = found.iter().filter_map(|(path, _)| RepoPath::new(&image.dir, path)).collect();
             services.files.prefetch(&paths);
         }

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::services::{Services, whole};
 use super::{build, image_of, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
-use crate::docker::Docker;
+use crate::docker::{Docker, TransferEvent};
 use crate::graph::{Links, Need};
-use crate::model::{Diagnostic, Diagnostics, Digest, ImageRef, Reason, StopToken, Stream};
+use crate::model::{Diagnostic, Diagnostics, Digest, ImageRef, Reason, Stream};
 use crate::registry::publish::{self, Identity, Journal, Step, Wanted, WantedTag};
 use crate::stack::{Image, Stack, tags};
 use crate::store::STATE_DIR;
@@ -154,15 +154,33 @@ impl ImagePush {
         };
         let name = ImageRef::parse(to).ok_or_else(|| Diagnostic::error(format!("`{to}` is no image reference")))?;
         docker.tag(&id.to_string(), &name)?;
-        let credentials = self.0.credentials();
-        let pushed = docker.push(&name, credentials_for(&credentials, &name)?.as_ref(), &mut |progress| {
-            call.out.progress(progress.done, progress.total, &format!("pushing {to}"));
-        }, call.stop);
+        let login = self.0.login(&name)?;
+        let pushed = docker.push(&name, login.as_ref(), &mut |event| show_transfer(call, "pushing", &name, event), call.stop);
         // The image keeps its own names.
         let _ = docker.untag(&name);
         let digest = pushed?;
         Digest::parse(&digest).ok_or_else(|| Diagnostic::error(format!("the engine gave `{digest}` for the digest of `{to}`")))
     }
+}
+
+/// Shows how far a push or pull is.
+fn show_transfer(call: &Call<'_>, verb: &str, name: &ImageRef, event: TransferEvent) {
+    match event {
+        TransferEvent::Layer { id, status, done, total } => {
+            call.out.progress(done, total.unwrap_or(0), &format!("{verb} {name}: {id} {status}"));
+        }
+        TransferEvent::Retry { attempt, wait, problem } => {
+            let text = format!("attempt {attempt} failed, trying again in {:.0} s: {problem}", wait.as_secs_f64());
+            call.out.line(Stream::Stderr, text.as_bytes());
+        }
+    }
+}
+
+/// Pulls an image into the engine.
+pub(super) fn pull(services: &Services, docker: &Docker, name: &ImageRef, call: &Call<'_>) -> Result<(), Failure> {
+    let login = services.login(name)?;
+    let pulled = docker.pull(name, None, login.as_ref(), &mut |event| show_transfer(call, "pulling", name, event), call.stop);
+    pulled.map(drop).map_err(build::infra)
 }
 
 /// Digests by reference, as values of the task.

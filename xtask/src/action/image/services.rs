@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::context_files::ContextFiles;
 use super::identity;
-use crate::docker::{Docker, endpoint};
+use crate::docker::{Docker, auth, endpoint};
 use crate::exec::environment::Variables;
-use crate::model::{Diagnostic, Diagnostics, RepoPath};
-use crate::registry::{CredentialsSource, Options, Registries, from_config_json};
+use crate::model::{Diagnostic, Diagnostics, ImageRef, RepoPath};
+use crate::registry::{CredentialsSource, Options, Registries};
 use crate::stack::git::{Commit, Git};
 use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
@@ -118,12 +118,19 @@ impl Services {
     }
 
     pub(super) fn credentials(&self) -> CredentialsSource {
-        let home = self.env.get(OsStr::new("HOME")).map(PathBuf::from);
-        let lookup = |name: &str| self.env.get(OsStr::new(name)).cloned();
-        match endpoint::config_folder(&lookup, home.as_deref()) {
-            Some(folder) => from_config_json(&folder.join("config.json")),
-            None => CredentialsSource::none(),
-        }
+        let env = self.env.clone();
+        CredentialsSource::new(move |host| {
+            let home = env.get(OsStr::new("HOME")).map(PathBuf::from);
+            let found = auth::lookup(host, &|name| env.get(OsStr::new(name)).cloned(), home.as_deref());
+            found.map(|found| found.map(auth::Credentials::into_pair)).map_err(|error| error.to_string())
+        })
+    }
+
+    /// The login for the registry of a name, as the engine wants it.
+    pub(super) fn login(&self, name: &ImageRef) -> Result<Option<auth::Credentials>, Diagnostic> {
+        let found = self.credentials().look_up(name.host().unwrap_or("docker.io"));
+        let found = found.map_err(|why| Diagnostic::error(format!("the login for `{name}` cannot be looked up")).cause(why))?;
+        Ok(found.map(|(user, secret)| auth::Credentials::from_pair(user, secret)))
     }
 
     pub(super) fn git(&self) -> GitFacts {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::build::published_tag;
 use super::services::{Services, whole};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
-use crate::graph::{Links, Need};
+use crate::graph::Links;
 use crate::model::{Diagnostic, Diagnostics, Stream};
 use crate::registry::promote::{self, Log, Member, Rules};
 use crate::stack::{Graph, Image, Plan, Stack, tags};
@@ -46,10 +46,7 @@ impl ActionType for ImageStable {
     }
 
     fn links(&self, _: &Value) -> Result<Links, Diagnostic> {
-        let (stack, _) = self.0.stack().map_err(whole)?;
-        let needs: Vec<Need> = Vec::new();
-        debug_assert!(!stack.plans.is_empty());
-        Ok(Links { provides: vec!["stable".into()], needs, ..Links::default() })
+        Ok(Links { provides: vec!["stable".into()], ..Links::default() })
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
@@ -66,7 +63,7 @@ impl ActionType for ImageStable {
                 .map_err(|error| Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error)))?;
         }
         let who = self.0.env.get(std::ffi::OsStr::new("USER")).map_or_else(|| "unknown".into(), |user| user.to_string_lossy().into_owned());
-        let mut log = Log::open(&path, &who, || jiff::Timestamp::now().to_string())
+        let mut log = Log::open(&path, &who, jiff::Timestamp::now)
             .map_err(|error| Failure::error(Diagnostic::error(format!("`{}` cannot be used", path.display())).cause(error)))?;
         let truth = |name: &str| call.args[name].as_bool().unwrap_or(call.args[name].as_str() == Some("true"));
         let promotion = if truth("rollback") {

@@ -184,6 +184,18 @@ impl Dockerfile {
         self.images.iter().filter(|image| image.needed && seen.insert(&image.resolved)).collect()
     }
 
+    /// The image from outside whose layers the built image begins with; `None` if it begins with nothing.
+    pub fn target_base(&self) -> Option<&str> {
+        let mut stage = self.target;
+        loop {
+            match &self.stages[stage].base {
+                Base::Scratch => return None,
+                Base::Stage(earlier) => stage = *earlier,
+                Base::Image(image) => return self.images.get(*image).map(|image| image.resolved.as_str()),
+            }
+        }
+    }
+
     /// What the built image leaves to be run by images that are built on it.
     pub fn onbuild(&self) -> &[String] {
         &self.stages[self.target].onbuild
