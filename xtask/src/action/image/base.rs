@@ -35,7 +35,9 @@ fn local_name(reference: &str, recipe: &Digest) -> String {
 /// What a base is made from: the script and the name.
 fn recipe(root: &Path, reference: &str, script: &str) -> Result<Digest, Failure> {
     let text = std::fs::read(root.join(script)).map_err(|error| {
-        Failure::error(Diagnostic::error(format!("bootstrap `{script}` of base `{reference}` cannot be read")).cause(error))
+        Failure::error(
+            Diagnostic::error(format!("bootstrap `{script}` of base `{reference}` cannot be read")).cause(error),
+        )
     })?;
     let mut hasher = Hasher::new();
     hasher.field(reference).field(text);
@@ -74,7 +76,8 @@ pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>
 /// The digest that the lock file beside the spec has for a base.
 fn locked(services: &Services, reference: &str) -> Result<Option<Digest>, Failure> {
     let (stack, _) = services.stack().map_err(|problems| Failure::error(whole(problems)))?;
-    let lock = Lock::load(&services.root, &lock::lock_file(&stack)).map_err(|problems| Failure::error(whole(problems)))?;
+    let lock =
+        Lock::load(&services.root, &lock::lock_file(&stack)).map_err(|problems| Failure::error(whole(problems)))?;
     Ok(lock.entries.get(reference).map(|entry| entry.digest))
 }
 
@@ -140,8 +143,9 @@ impl BaseImage {
         // Large, and the engine has its content now.
         let _ = std::fs::remove_file(&tar);
         let id = id?;
-        let digest = Digest::parse(&id)
-            .ok_or_else(|| Failure::error(Diagnostic::error(format!("the engine gave `{id}` for the id of an image"))))?;
+        let digest = Digest::parse(&id).ok_or_else(|| {
+            Failure::error(Diagnostic::error(format!("the engine gave `{id}` for the id of an image")))
+        })?;
         call.out.line(Stream::Stdout, format!("made {name} from Debian's packages").as_bytes());
         Ok(Basis { digest, id: Some(id), pin: name, image: None })
     }
@@ -173,7 +177,8 @@ impl ActionType for BaseImage {
     fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
         let reference = text("base_image", call.args, "name")?;
         let Some(basis) = find(&self.0, reference)? else {
-            let reason = crate::model::Reason::ImageMissing { image: reference.to_owned(), key: "its locked digest".into() };
+            let reason =
+                crate::model::Reason::ImageMissing { image: reference.to_owned(), key: "its locked digest".into() };
             return Ok(Observed { forced: vec![reason], ..Observed::default() });
         };
         let key = PartKey::Base(reference.into());

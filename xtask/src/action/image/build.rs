@@ -43,7 +43,9 @@ impl ImageBuild {
     fn values(entries: Vec<(Arc<str>, Digest, String, String)>) -> Map<String, Value> {
         let plans: Map<String, Value> = entries
             .into_iter()
-            .map(|(plan, key, id, reference)| (plan.to_string(), json!({ "key": key.hex(), "id": id, "ref": reference })))
+            .map(|(plan, key, id, reference)| {
+                (plan.to_string(), json!({ "key": key.hex(), "id": id, "ref": reference }))
+            })
             .collect();
         Map::from_iter([("plans".to_owned(), Value::Object(plans))])
     }
@@ -88,7 +90,10 @@ fn parts(label: &str, identity: &Identity) -> Vec<Part> {
         parts.push(Part { key, value: PartValue::Text(digest.short().into()) });
     }
     // The whole key last: whatever the parts leave out (directories, order) is in it.
-    parts.push(Part { key: PartKey::Check(format!("content key of {label}").into()), value: PartValue::Digest(identity.key.digest) });
+    parts.push(Part {
+        key: PartKey::Check(format!("content key of {label}").into()),
+        value: PartValue::Digest(identity.key.digest),
+    });
     parts
 }
 
@@ -138,7 +143,8 @@ impl ActionType for ImageBuild {
         for plan in Self::plans(&stack, image) {
             let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
             let key = identity.key.digest;
-            let label = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
+            let label =
+                if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
             observed.parts.extend(parts(&label, &identity));
             keys.insert(plan.name.to_string(), key);
             match Self::held(&docker, image, &key)? {
@@ -214,7 +220,12 @@ impl ImageBuild {
             context: identity.context.clone(),
             shared_key: format!("xtask-{}", image.key),
             tags: ImageRef::parse(&reference).into_iter().collect(),
-            build_args: identity.args.iter().filter(|(name, _)| identity.dockerfile.args_declared.contains(*name)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+            build_args: identity
+                .args
+                .iter()
+                .filter(|(name, _)| identity.dockerfile.args_declared.contains(*name))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
             labels,
             target: image.target.clone(),
             platform: image.platforms.first().cloned(),
@@ -249,13 +260,23 @@ impl ImageBuild {
         }
         narrator.line(
             Stream::Stdout,
-            &format!("built {reference} {} ({} of {} steps cached, {} sent)", &made.id[7..19.min(made.id.len())], result.cached, result.steps, bytes(result.sent)),
+            &format!(
+                "built {reference} {} ({} of {} steps cached, {} sent)",
+                &made.id[7..19.min(made.id.len())],
+                result.cached,
+                result.steps,
+                bytes(result.sent)
+            ),
         );
         Ok(Held { id: made.id })
     }
 
     /// Every pinned name must mean the image that the key was made with. Gives the layers of each.
-    fn check_parents(docker: &Docker, image: &Image, identity: &Identity) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    fn check_parents(
+        docker: &Docker,
+        image: &Image,
+        identity: &Identity,
+    ) -> Result<Vec<(String, Vec<String>)>, Failure> {
         let mut layers = Vec::new();
         for (reference, basis) in &identity.bases {
             let found = docker.find_image(&basis.pin).map_err(infra)?;
@@ -340,8 +361,12 @@ impl Check for ImageCheck {
     }
 }
 
-
 /// The tag under which an image of a plan is published beside its versions.
-pub(super) fn published_tag(services: &Services, stack: &Stack, image: &Image, plan: &Plan) -> Result<String, Diagnostic> {
+pub(super) fn published_tag(
+    services: &Services,
+    stack: &Stack,
+    image: &Image,
+    plan: &Plan,
+) -> Result<String, Diagnostic> {
     tags::checked(tags::plan_tag(image, plan, &services.suffix(stack)?))
 }

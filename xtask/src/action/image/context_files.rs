@@ -38,7 +38,8 @@ impl ContextFiles {
     /// Content, size and mode of one file.
     pub(super) fn facts(&self, path: &Path) -> io::Result<FileFacts> {
         let relative = path.strip_prefix(&self.root).ok();
-        let relative = relative.and_then(|path| RepoPath::from_root(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())));
+        let relative =
+            relative.and_then(|path| RepoPath::from_root(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())));
         let Some(relative) = relative else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file lies outside the root"));
         };

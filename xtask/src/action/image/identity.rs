@@ -62,7 +62,13 @@ fn values(stack: &Stack, image: &Image) -> Value {
 }
 
 /// Reads a rendered Dockerfile for one plan.
-pub(super) fn read(file: &str, text: &str, stack: &Stack, image: &Image, plan: &Plan) -> Result<Dockerfile, Diagnostics> {
+pub(super) fn read(
+    file: &str,
+    text: &str,
+    stack: &Stack,
+    image: &Image,
+    plan: &Plan,
+) -> Result<Dockerfile, Diagnostics> {
     let options = BuildOptions {
         args: stack.build_args(image, plan, &Args::new()),
         target: image.target.clone(),
@@ -162,8 +168,9 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
     let ignore = match ignore_file(&dir, &plain) {
         None => Ignore::nothing(),
         Some(path) => {
-            let bytes = std::fs::read(&path)
-                .map_err(|error| Failure::error(Diagnostic::error(format!("`{}` cannot be read", path.display())).cause(error)))?;
+            let bytes = std::fs::read(&path).map_err(|error| {
+                Failure::error(Diagnostic::error(format!("`{}` cannot be read", path.display())).cause(error))
+            })?;
             let name = path.strip_prefix(&services.root).unwrap_or(&path).to_string_lossy().into_owned();
             Ignore::parse(&name, &bytes).map_err(|problems| Failure::error(first(problems)))?
         }
@@ -237,12 +244,7 @@ fn outside_basis(services: &Services, reference: &str, known: &Known) -> Result<
 }
 
 /// Only the files that the Dockerfile of an image can see in a plan: needs no engine.
-pub(super) fn context_of(
-    services: &Services,
-    stack: &Stack,
-    image: &Image,
-    plan: &Plan,
-) -> Result<Context, Failure> {
+pub(super) fn context_of(services: &Services, stack: &Stack, image: &Image, plan: &Plan) -> Result<Context, Failure> {
     let (file, text) = render(&services.root, stack, image).map_err(|problems| Failure::error(first(problems)))?;
     let dockerfile = read(&file, &text, stack, image, plan).map_err(|problems| Failure::error(first(problems)))?;
     context(services, image, &dockerfile)

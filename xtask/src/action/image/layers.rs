@@ -49,7 +49,8 @@ impl<'a> Narrator<'a> {
     fn write(&mut self, line: &[u8]) {
         if let Some(log) = &mut self.log {
             let stamp = format!("{:8.2} ", self.start.elapsed().as_secs_f64());
-            let _ = log.write_all(stamp.as_bytes()).and_then(|()| log.write_all(line)).and_then(|()| log.write_all(b"\n"));
+            let _ =
+                log.write_all(stamp.as_bytes()).and_then(|()| log.write_all(line)).and_then(|()| log.write_all(b"\n"));
         }
     }
 

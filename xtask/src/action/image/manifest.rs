@@ -66,7 +66,14 @@ impl ActionType for ImageManifest {
 
 impl ImageManifest {
     /// Runs the info commands in one idle container; one that fails says so on the page, and the others go on.
-    fn outputs(&self, call: &Call<'_>, docker: &Docker, stack: &Stack, image: &Image, id: &str) -> Result<Vec<InfoOutput>, Failure> {
+    fn outputs(
+        &self,
+        call: &Call<'_>,
+        docker: &Docker,
+        stack: &Stack,
+        image: &Image,
+        id: &str,
+    ) -> Result<Vec<InfoOutput>, Failure> {
         let spec = ContainerSpec {
             image: id.to_owned(),
             entrypoint: Some(vec!["sleep".into()]),
@@ -97,11 +104,16 @@ fn run_info(call: &Call<'_>, docker: &Docker, container: &str, command: &str) ->
     };
     let spec = ExecSpec { command: words, timeout: Some(LIMIT), ..ExecSpec::default() };
     let mut output = Vec::new();
-    let code = docker.exec(container, &spec, &mut |stream, bytes| {
-        if stream == Stream::Stdout {
-            output.extend_from_slice(bytes);
-        }
-    }, call.stop);
+    let code = docker.exec(
+        container,
+        &spec,
+        &mut |stream, bytes| {
+            if stream == Stream::Stdout {
+                output.extend_from_slice(bytes);
+            }
+        },
+        call.stop,
+    );
     match code {
         Ok(0) => Ok(Some(String::from_utf8_lossy(&output).into_owned())),
         Ok(code) => {

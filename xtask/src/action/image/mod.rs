@@ -42,7 +42,8 @@ fn image_of<'s>(stack: &'s Stack, action: &str, args: &serde_json::Value) -> Res
     let key = text(action, args, "image")?;
     stack.image(key).ok_or_else(|| {
         let known: Vec<&str> = stack.images.iter().map(|image| &*image.key).collect();
-        Diagnostic::error(format!("image `{key}` is not in `{}`", stack.file)).maybe_help(words::suggest("image", key, &known))
+        Diagnostic::error(format!("image `{key}` is not in `{}`", stack.file))
+            .maybe_help(words::suggest("image", key, &known))
     })
 }
 

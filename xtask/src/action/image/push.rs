@@ -34,7 +34,10 @@ impl ImagePush {
         for plan in stack.plans.iter().filter(|plan| image.is_in(&plan.name)) {
             let values = &built["plans"][&*plan.name];
             let (Some(id), Some(key)) = (values["id"].as_str().and_then(Digest::parse), values["key"].as_str()) else {
-                return Err(Failure::error(Diagnostic::error(format!("image `{}` was not built for plan `{}`", image.key, plan.name))));
+                return Err(Failure::error(Diagnostic::error(format!(
+                    "image `{}` was not built for plan `{}`",
+                    image.key, plan.name
+                ))));
             };
             self.refuse_untested(call, image, key)?;
             let mut names = Vec::new();
@@ -47,7 +50,8 @@ impl ImagePush {
             names.push(WantedTag { tag, immutable: false });
             let anchor = Digest::parse(key).map(|key| tags::key_tag(&key)).unwrap_or_default();
             let name = tags::full_name(registry, image);
-            let label = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
+            let label =
+                if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
             wanted.push(Wanted { image: label, name, identity: Identity::Local(id), anchor, tags: names });
         }
         Ok(wanted)
@@ -55,12 +59,16 @@ impl ImagePush {
 
     fn refuse_untested(&self, call: &Call<'_>, image: &Image, key: &str) -> Result<(), Failure> {
         let Some(tested) = call.resources.get(&*format!("tested:{}", image.key)) else {
-            return Err(Failure::failed(Diagnostic::error(format!("image `{}` is untested, and nothing untested is pushed", image.key))
-                .help(format!("cargo xtask test:{}", image.key))));
+            return Err(Failure::failed(
+                Diagnostic::error(format!("image `{}` is untested, and nothing untested is pushed", image.key))
+                    .help(format!("cargo xtask test:{}", image.key)),
+            ));
         };
         if tested["tested"].get(key).is_none() {
-            return Err(Failure::failed(Diagnostic::error(format!("image `{}` was tested with other content", image.key))
-                .help(format!("cargo xtask test:{}", image.key))));
+            return Err(Failure::failed(
+                Diagnostic::error(format!("image `{}` was tested with other content", image.key))
+                    .help(format!("cargo xtask test:{}", image.key)),
+            ));
         }
         Ok(())
     }
@@ -82,7 +90,9 @@ impl ActionType for ImagePush {
         let need = |resource: String, dirties| Need { resource: resource.into(), dirties };
         let mut needs = vec![need(format!("image:{}", image.key), true), need(format!("tested:{}", image.key), false)];
         // Parents are published first.
-        needs.extend(graph.parents(at).iter().map(|parent| need(format!("pushed:{}", stack.images[*parent].key), false)));
+        needs.extend(
+            graph.parents(at).iter().map(|parent| need(format!("pushed:{}", stack.images[*parent].key), false)),
+        );
         Ok(Links { provides: vec![format!("pushed:{}", image.key).into()], needs, observes: true, ..Links::default() })
     }
 
@@ -96,11 +106,16 @@ impl ActionType for ImagePush {
             // It may be started by a setup task of this very task; if not, the run says what is wrong.
             Err(error) => {
                 let reference = wanted.first().map(|one| one.name.clone()).unwrap_or_default();
-                observed.forced.push(Reason::RemoteDiffers { reference, old: error.to_string(), new: "the image".into() });
+                observed.forced.push(Reason::RemoteDiffers {
+                    reference,
+                    old: error.to_string(),
+                    new: "the image".into(),
+                });
                 return Ok(observed);
             }
         };
-        let plan = publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
+        let plan =
+            publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
         for step in plan.steps.iter().filter(|step| !matches!(step, Step::Done { .. })) {
             let (old, new) = match step {
                 Step::Tag { old, new, .. } => (old.map(|d| d.short()), new.map(|d| d.short())),
@@ -126,10 +141,12 @@ impl ActionType for ImagePush {
         let wanted = self.wanted(call, &stack, image)?;
         let registries = self.0.registries();
         let seen = publish::observe(&wanted, &registries).map_err(|error| Failure::failed(error.to_diagnostic()))?;
-        let plan = publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
+        let plan =
+            publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
         let path = call.root.join(STATE_DIR).join(format!("push-{}.jsonl", image.key));
-        let mut journal = Journal::create(&path, &plan)
-            .map_err(|error| Failure::error(Diagnostic::error("the journal of the push cannot be written").cause(error)))?;
+        let mut journal = Journal::create(&path, &plan).map_err(|error| {
+            Failure::error(Diagnostic::error("the journal of the push cannot be written").cause(error))
+        })?;
         let mut upload = |step: &Step| self.upload(call, &docker, step);
         let mut progress = |step: &Step, applied: &publish::Applied| {
             let word = if applied.changed { "" } else { "  (was there)" };
@@ -137,7 +154,8 @@ impl ActionType for ImagePush {
         };
         publish::apply(&plan, &registries, &mut upload, &mut journal, &mut progress).map_err(Failure::failed)?;
         let seen = publish::observe(&wanted, &registries).map_err(|error| Failure::failed(error.to_diagnostic()))?;
-        let after = publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
+        let after =
+            publish::plan_push(&wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
         let remark = plan.is_done().then(|| "already in the registry".to_owned());
         Ok(Done { result: None, values: published(&after.steps), remark })
     }
@@ -155,11 +173,13 @@ impl ImagePush {
         let name = ImageRef::parse(to).ok_or_else(|| Diagnostic::error(format!("`{to}` is no image reference")))?;
         docker.tag(&id.to_string(), &name)?;
         let login = self.0.login(&name)?;
-        let pushed = docker.push(&name, login.as_ref(), &mut |event| show_transfer(call, "pushing", &name, event), call.stop);
+        let pushed =
+            docker.push(&name, login.as_ref(), &mut |event| show_transfer(call, "pushing", &name, event), call.stop);
         // The image keeps its own names.
         let _ = docker.untag(&name);
         let digest = pushed?;
-        Digest::parse(&digest).ok_or_else(|| Diagnostic::error(format!("the engine gave `{digest}` for the digest of `{to}`")))
+        Digest::parse(&digest)
+            .ok_or_else(|| Diagnostic::error(format!("the engine gave `{digest}` for the digest of `{to}`")))
     }
 }
 
@@ -179,7 +199,8 @@ fn show_transfer(call: &Call<'_>, verb: &str, name: &ImageRef, event: TransferEv
 /// Pulls an image into the engine.
 pub(super) fn pull(services: &Services, docker: &Docker, name: &ImageRef, call: &Call<'_>) -> Result<(), Failure> {
     let login = services.login(name)?;
-    let pulled = docker.pull(name, None, login.as_ref(), &mut |event| show_transfer(call, "pulling", name, event), call.stop);
+    let pulled =
+        docker.pull(name, None, login.as_ref(), &mut |event| show_transfer(call, "pulling", name, event), call.stop);
     pulled.map(drop).map_err(build::infra)
 }
 
@@ -215,6 +236,10 @@ impl Check for RemoteTagCheck {
             old: "absent".into(),
             new: "any".into(),
         });
-        Ok(Seen { satisfied: None, value: Some(digest.map_or_else(|| "absent".into(), |digest| digest.to_string())), reason })
+        Ok(Seen {
+            satisfied: None,
+            value: Some(digest.map_or_else(|| "absent".into(), |digest| digest.to_string())),
+            reason,
+        })
     }
 }

@@ -30,7 +30,8 @@ impl ActionType for Render {
         for dir in [&stack.dir, &image.dir] {
             let Ok(entries) = std::fs::read_dir(self.0.root.join(dir.as_path())) else { continue };
             let names = entries.flatten().map(|entry| entry.file_name());
-            let templates = names.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "j2"));
+            let templates =
+                names.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "j2"));
             inputs.extend(templates.filter_map(|name| RepoPath::new(dir, name.as_encoded_bytes())));
         }
         Ok(Links {

@@ -95,7 +95,8 @@ impl Services {
         }
         let home = self.env.get(OsStr::new("HOME")).map(PathBuf::from);
         let lookup = |name: &str| self.env.get(OsStr::new(name)).cloned();
-        let endpoint = endpoint::resolve(&lookup, home.as_deref()).map_err(|error| Diagnostic::error(error.to_string()))?;
+        let endpoint =
+            endpoint::resolve(&lookup, home.as_deref()).map_err(|error| Diagnostic::error(error.to_string()))?;
         let connected = Docker::connect(&endpoint).map_err(Diagnostic::from)?;
         *docker = Some(connected.clone());
         Ok(connected)
@@ -129,7 +130,8 @@ impl Services {
     /// The login for the registry of a name, as the engine wants it.
     pub(super) fn login(&self, name: &ImageRef) -> Result<Option<auth::Credentials>, Diagnostic> {
         let found = self.credentials().look_up(name.host().unwrap_or("docker.io"));
-        let found = found.map_err(|why| Diagnostic::error(format!("the login for `{name}` cannot be looked up")).cause(why))?;
+        let found =
+            found.map_err(|why| Diagnostic::error(format!("the login for `{name}` cannot be looked up")).cause(why))?;
         Ok(found.map(|(user, secret)| auth::Credentials::from_pair(user, secret)))
     }
 

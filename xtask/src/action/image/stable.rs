@@ -16,7 +16,14 @@ use crate::stack::{Graph, Image, Plan, Stack, tags};
 pub(super) struct ImageStable(pub(super) Arc<Services>);
 
 impl ImageStable {
-    fn member(&self, call: &Call<'_>, stack: &Stack, graph: &Graph, image: &Image, plan: &Plan) -> Result<Member, Diagnostic> {
+    fn member(
+        &self,
+        call: &Call<'_>,
+        stack: &Stack,
+        graph: &Graph,
+        image: &Image,
+        plan: &Plan,
+    ) -> Result<Member, Diagnostic> {
         let at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
         let label = |image: &Image| format!("{} ({})", image.key, plan.name);
         let from = match call.args["from"].as_str().filter(|from| !from.is_empty()) {
@@ -42,7 +49,11 @@ impl ActionType for ImageStable {
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &[], optional: &["registry", "from", "rollback", "dry_run", "plan", "log"], short: Some("registry") }
+        Arguments {
+            required: &[],
+            optional: &["registry", "from", "rollback", "dry_run", "plan", "log"],
+            short: Some("registry"),
+        }
     }
 
     fn links(&self, _: &Value) -> Result<Links, Diagnostic> {
@@ -59,12 +70,18 @@ impl ActionType for ImageStable {
         }
         let path = call.root.join(call.args["log"].as_str().unwrap_or("artifacts/promotions.jsonl"));
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)
-                .map_err(|error| Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error)))?;
+            std::fs::create_dir_all(dir).map_err(|error| {
+                Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error))
+            })?;
         }
-        let who = self.0.env.get(std::ffi::OsStr::new("USER")).map_or_else(|| "unknown".into(), |user| user.to_string_lossy().into_owned());
-        let mut log = Log::open(&path, &who, jiff::Timestamp::now)
-            .map_err(|error| Failure::error(Diagnostic::error(format!("`{}` cannot be used", path.display())).cause(error)))?;
+        let who = self
+            .0
+            .env
+            .get(std::ffi::OsStr::new("USER"))
+            .map_or_else(|| "unknown".into(), |user| user.to_string_lossy().into_owned());
+        let mut log = Log::open(&path, &who, jiff::Timestamp::now).map_err(|error| {
+            Failure::error(Diagnostic::error(format!("`{}` cannot be used", path.display())).cause(error))
+        })?;
         let truth = |name: &str| call.args[name].as_bool().unwrap_or(call.args[name].as_str() == Some("true"));
         let promotion = if truth("rollback") {
             promote::plan_rollback(&log, &registries)
@@ -79,7 +96,11 @@ impl ActionType for ImageStable {
         }
         let moved = promote::promote(&promotion, &registries, &mut log, &mut show)
             .map_err(|failed| Failure::failed(failed.to_diagnostic()))?;
-        let remark = Some(if moved == 0 { "every tag is there already".to_owned() } else { format!("{} moved", crate::model::words::count(moved, "tag")) });
+        let remark = Some(if moved == 0 {
+            "every tag is there already".to_owned()
+        } else {
+            format!("{} moved", crate::model::words::count(moved, "tag"))
+        });
         Ok(Done { remark, ..Done::default() })
     }
 }

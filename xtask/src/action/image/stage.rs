@@ -46,7 +46,14 @@ fn listing(context: &Context) -> String {
         let _ = match &entry.kind {
             ContextKind::Directory => writeln!(text, "{:o} {:>10} {:12} {path}/", entry.mode(), "-", "-"),
             ContextKind::Symlink { target } => {
-                writeln!(text, "{:o} {:>10} {:12} {path} -> {}", entry.mode(), "-", "-", String::from_utf8_lossy(target))
+                writeln!(
+                    text,
+                    "{:o} {:>10} {:12} {path} -> {}",
+                    entry.mode(),
+                    "-",
+                    "-",
+                    String::from_utf8_lossy(target)
+                )
             }
             ContextKind::File { digest, size, .. } => {
                 writeln!(text, "{:o} {size:>10} {:12} {path}", entry.mode(), digest.short())

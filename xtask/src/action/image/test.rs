@@ -63,8 +63,10 @@ impl ActionType for ImageTest {
         let built = call.resources.get(&*format!("image:{}", image.key));
         let plans = built.and_then(|values| values["plans"].as_object()).unwrap_or(&none);
         if plans.is_empty() {
-            return Err(Failure::error(Diagnostic::error(format!("image `{}` was not built in this graph", image.key))
-                .help("give a task the action `image_build` for it")));
+            return Err(Failure::error(
+                Diagnostic::error(format!("image `{}` was not built in this graph", image.key))
+                    .help("give a task the action `image_build` for it"),
+            ));
         }
         let mut passed = Map::new();
         let (mut done, mut failed) = (HashMap::new(), BTreeSet::new());
@@ -102,15 +104,18 @@ impl ActionType for ImageTest {
 fn pytest(call: &Call<'_>, image: &Image, plan: &str, id: &str, folders: &[RepoPath]) -> Result<bool, Failure> {
     let report = call.root.join(format!("artifacts/{}/tests.{plan}.xml", image.key));
     if let Some(dir) = report.parent() {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error)))?;
+        std::fs::create_dir_all(dir).map_err(|error| {
+            Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error))
+        })?;
     }
     let mut argv = program(call)?;
     argv.extend(["-p", "no:cacheprovider", "-o", "junit_family=xunit2"].map(OsString::from));
     let mut junit = OsString::from("--junitxml=");
     junit.push(&report);
     argv.push(junit);
-    argv.extend(call.args["pytest_args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(OsString::from));
+    argv.extend(
+        call.args["pytest_args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(OsString::from),
+    );
     argv.extend(folders.iter().map(|dir| dir.as_path().as_os_str().to_owned()));
     let mut env = call.env.to_vec();
     env.push(("TEST_IMAGE".into(), id.into()));
@@ -134,8 +139,7 @@ fn pytest(call: &Call<'_>, image: &Image, plan: &str, id: &str, folders: &[RepoP
 
 /// `pytest`, or Python with that module: the first of them that works.
 fn program(call: &Call<'_>) -> Result<Vec<OsString>, Failure> {
-    let candidates: [&[&str]; 3] =
-        [&["python3", "-m", "pytest"], &["/usr/bin/python3", "-m", "pytest"], &["pytest"]];
+    let candidates: [&[&str]; 3] = [&["python3", "-m", "pytest"], &["/usr/bin/python3", "-m", "pytest"], &["pytest"]];
     for candidate in candidates {
         let argv: Vec<OsString> = candidate.iter().map(OsString::from).collect();
         let mut probe = argv.clone();
