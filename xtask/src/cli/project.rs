@@ -91,7 +91,9 @@ pub(super) fn read(
     };
     let loaded = taskfile::load(&place.file, &load_world)?;
     if let Some(spec) = &loaded.taskfile.stack {
-        RepoPath::from_root(&*spec.value).into_iter().for_each(|path| services.use_spec(path));
+        let outside =
+            || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
+        services.use_spec(RepoPath::from_root(&*spec.value).ok_or_else(outside)?);
     }
     Ok((loaded.taskfile, loaded.warnings, actions.clone()))
 }

@@ -54,7 +54,7 @@ impl ActionType for ImageManifest {
             let tag = published_tag(&self.0, &stack, image, plan)?;
             let reference = format!("{}:{tag}", tags::full_name(call.args["registry"].as_str(), image));
             let path = format!("manifests/{}", tags::manifest_file(&reference));
-            let outputs = self.outputs(call, &docker, &stack, image, id)?;
+            let outputs = outputs(call, &docker, &stack, image, id)?;
             let history = history(&docker, id, &reference)?;
             write(call.root, &path, &page(&layer_table(&history, Rows::All), &outputs))?;
             call.out.line(Stream::Stdout, format!("wrote {path}").as_bytes());
@@ -64,37 +64,34 @@ impl ActionType for ImageManifest {
     }
 }
 
-impl ImageManifest {
-    /// Runs the info commands in one idle container; one that fails says so on the page, and the others go on.
-    fn outputs(
-        &self,
-        call: &Call<'_>,
-        docker: &Docker,
-        stack: &Stack,
-        image: &Image,
-        id: &str,
-    ) -> Result<Vec<InfoOutput>, Failure> {
-        let spec = ContainerSpec {
-            image: id.to_owned(),
-            entrypoint: Some(vec!["sleep".into()]),
-            command: vec!["infinity".into()],
-            network: Some("none".into()),
-            labels: [("dev.xtask.run".to_owned(), format!("{}-{}", std::process::id(), call.task))].into(),
-            ..ContainerSpec::default()
-        };
-        let container = docker.create(&spec).map_err(infra)?;
-        let result = docker.start(&container).map_err(infra).and_then(|()| {
-            let mut outputs = Vec::new();
-            for info in image.info_cmds.iter().filter_map(|name| stack.info_cmd(name)) {
-                let output = run_info(call, docker, &container, &info.command)?;
-                outputs.push(InfoOutput { description: info.description.clone(), output });
-            }
-            Ok(outputs)
-        });
-        // Whatever happened: it is ours, and nobody else needs it.
-        let _ = docker.remove(&container);
-        result
-    }
+/// Runs the info commands in one idle container; one that fails says so on the page, and the others go on.
+fn outputs(
+    call: &Call<'_>,
+    docker: &Docker,
+    stack: &Stack,
+    image: &Image,
+    id: &str,
+) -> Result<Vec<InfoOutput>, Failure> {
+    let spec = ContainerSpec {
+        image: id.to_owned(),
+        entrypoint: Some(vec!["sleep".into()]),
+        command: vec!["infinity".into()],
+        network: Some("none".into()),
+        labels: [("dev.xtask.run".to_owned(), format!("{}-{}", std::process::id(), call.task))].into(),
+        ..ContainerSpec::default()
+    };
+    let container = docker.create(&spec).map_err(infra)?;
+    let result = docker.start(&container).map_err(infra).and_then(|()| {
+        let mut outputs = Vec::new();
+        for info in image.info_cmds.iter().filter_map(|name| stack.info_cmd(name)) {
+            let output = run_info(call, docker, &container, &info.command)?;
+            outputs.push(InfoOutput { description: info.description.clone(), output });
+        }
+        Ok(outputs)
+    });
+    // Whatever happened: it is ours, and nobody else needs it.
+    let _ = docker.remove(&container);
+    result
 }
 
 /// The output of one command; `None` if it failed.

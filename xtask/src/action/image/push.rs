@@ -39,7 +39,7 @@ impl ImagePush {
                     image.key, plan.name
                 ))));
             };
-            self.refuse_untested(call, image, key)?;
+            refuse_untested(call, image, key)?;
             let mut names = Vec::new();
             if let Some(version) = &version {
                 let tag = tags::checked(tags::version_tag(stack, image, plan, version))?;
@@ -56,22 +56,23 @@ impl ImagePush {
         }
         Ok(wanted)
     }
+}
 
-    fn refuse_untested(&self, call: &Call<'_>, image: &Image, key: &str) -> Result<(), Failure> {
-        let Some(tested) = call.resources.get(&*format!("tested:{}", image.key)) else {
-            return Err(Failure::failed(
-                Diagnostic::error(format!("image `{}` is untested, and nothing untested is pushed", image.key))
-                    .help(format!("cargo xtask test:{}", image.key)),
-            ));
-        };
-        if tested["tested"].get(key).is_none() {
-            return Err(Failure::failed(
-                Diagnostic::error(format!("image `{}` was tested with other content", image.key))
-                    .help(format!("cargo xtask test:{}", image.key)),
-            ));
-        }
-        Ok(())
+/// Nothing untested is pushed.
+fn refuse_untested(call: &Call<'_>, image: &Image, key: &str) -> Result<(), Failure> {
+    let Some(tested) = call.resources.get(&*format!("tested:{}", image.key)) else {
+        return Err(Failure::failed(
+            Diagnostic::error(format!("image `{}` is untested, and nothing untested is pushed", image.key))
+                .help(format!("cargo xtask test:{}", image.key)),
+        ));
+    };
+    if tested["tested"].get(key).is_none() {
+        return Err(Failure::failed(
+            Diagnostic::error(format!("image `{}` was tested with other content", image.key))
+                .help(format!("cargo xtask test:{}", image.key)),
+        ));
     }
+    Ok(())
 }
 
 impl ActionType for ImagePush {

@@ -15,12 +15,15 @@ use crate::stack::git::{Commit, Git};
 use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
 
+/// The stack with its edges.
+type Resolved = (Arc<Stack>, Arc<stack::Graph>);
+
 /// Shared by all actions of one project.
 pub struct Services {
     pub(super) root: PathBuf,
     pub(super) env: Variables,
     spec: OnceLock<RepoPath>,
-    stack: OnceLock<Result<(Arc<Stack>, Arc<stack::Graph>), Diagnostics>>,
+    stack: OnceLock<Result<Resolved, Diagnostics>>,
     docker: Mutex<Option<Docker>>,
     registries: OnceLock<Registries>,
     pub(super) files: ContextFiles,
@@ -61,7 +64,7 @@ impl Services {
     }
 
     /// The stack with its edges, from the spec and the FROM lines of the rendered Dockerfiles.
-    pub(super) fn stack(&self) -> Result<(Arc<Stack>, Arc<stack::Graph>), Diagnostics> {
+    pub(super) fn stack(&self) -> Result<Resolved, Diagnostics> {
         self.stack
             .get_or_init(|| {
                 let default = || RepoPath::from_root("images/spec.yml").unwrap_or_else(RepoPath::root);
