@@ -17,3 +17,6 @@ pub mod wiki_repository;
 pub use graph::Graph;
 pub use key::{ContentKey, KeyParts, content_key, first_difference};
 pub use types::*;
+
+#[cfg(test)]
+mod oracle_tests;

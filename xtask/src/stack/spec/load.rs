@@ -1,16 +1,24 @@
-//! Finds what a spec is read from on the disk. Knows nothing of what it says.
+//! Finds what a stack is read from on the disk. Knows nothing of what a spec says.
 
 use std::path::Path;
 
 use crate::model::{Diagnostic, Diagnostics, Place, RepoPath};
-use crate::stack::types::Stack;
+use crate::render::dockerfile::{BuildOptions, Dockerfile};
+use crate::stack::graph::Mention;
+use crate::stack::types::{Image, Stack};
 
 use super::read::{self, Folder, Source};
+use super::tree::tree;
 
-/// Reads the spec `spec` (relative to `root`), the names of the folders beside it and `change_ignore.json`.
+/// Reads the spec `spec` (relative to `root`), the names of the folders beside it and `change_ignore.json`. If `spec`
+/// is a folder, it is a stack without a spec: its folders with Dockerfiles are the images.
 ///
 /// Errors: a file that cannot be read; everything that is wrong with the spec.
 pub fn load(root: &Path, spec: &RepoPath) -> Result<Stack, Diagnostics> {
+    if root.join(spec.as_path()).is_dir() {
+        let folders = folders(&root.join(spec.as_path()));
+        return tree(spec, &folders, |image| mentions(root, image));
+    }
     let file = spec.lossy();
     let text = text_of(root, spec)?.ok_or_else(|| {
         Diagnostic::error(format!("the spec `{file}` does not exist"))
@@ -21,6 +29,18 @@ pub fn load(root: &Path, spec: &RepoPath) -> Result<Stack, Diagnostics> {
     let ignore = text_of(root, &ignore)?;
     let folders = folders(&root.join(dir.as_path()));
     read::parse(&Source { file: &file, text: &text, folders, change_ignore: ignore.as_deref() })
+}
+
+/// The images that the plain Dockerfile of an image needs, with the defaults of its build args.
+fn mentions(root: &Path, image: &Image) -> Result<Vec<Mention>, Diagnostics> {
+    let path = RepoPath::new(&image.dir, &image.dockerfile).unwrap_or_else(|| image.dir.clone());
+    let Some(text) = text_of(root, &path)? else { return Ok(Vec::new()) };
+    let dockerfile = Dockerfile::read(&path.lossy(), &text, &BuildOptions::default())?;
+    let mention = |used: &&crate::render::dockerfile::ImageUse| Mention {
+        reference: used.resolved.clone(),
+        place: used.place(&path.lossy()),
+    };
+    Ok(dockerfile.needed_images().iter().map(mention).collect())
 }
 
 fn text_of(root: &Path, path: &RepoPath) -> Result<Option<String>, Diagnostics> {
@@ -41,7 +61,7 @@ pub fn folders(dir: &Path) -> Vec<Folder> {
         let below = dir.join(&name);
         for inner in folder_names(&below) {
             let path = format!("{name}/{inner}");
-            found.push(Folder { has_dockerfile: has_dockerfile(&below.join(inner)), path });
+            found.push(Folder { has_dockerfile: has_dockerfile(&below.join(&inner)), path });
         }
         found.push(Folder { has_dockerfile: has_dockerfile(&below), path: name });
     }

@@ -148,6 +148,42 @@ fn the_disk_is_read() {
     assert!(error.starts_with("error: the spec `spec.yml` does not exist"), "{error}");
 }
 
+#[test]
+fn a_folder_without_a_spec_is_read_from_its_dockerfiles() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |folder: &str, text: &str| {
+        let dir = root.path().join("images").join(folder);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("Dockerfile"), text).unwrap();
+    };
+    let from = |base: &str| {
+        format!("ARG REGISTRY=h.example.org\nARG OWNER=lab\nARG BASE_IMAGE=$REGISTRY/$OWNER/{base}\nFROM $BASE_IMAGE\n")
+    };
+    write("leaf", &from("mid"));
+    write("leaf/cuda12", &from("mid"));
+    write("foundation", "ARG ROOT_IMAGE=ubuntu:24.04\nFROM $ROOT_IMAGE\n");
+    write("mid", &from("foundation"));
+    let dir = crate::model::RepoPath::from_root("images").unwrap();
+    let stack = load(root.path(), &dir).unwrap();
+    let shown: Vec<String> =
+        stack.images.iter().map(|image| format!("{} {} {:?}", image.key, image.image_name, image.variant)).collect();
+    assert_eq!(
+        shown,
+        [
+            "foundation h.example.org/lab/foundation None",
+            "leaf h.example.org/lab/leaf None",
+            "leaf-cuda12 h.example.org/lab/leaf Some(\"cuda12\")",
+            "mid h.example.org/lab/mid None",
+        ]
+    );
+    write("mid", "FROM\n");
+    let error = load(root.path(), &dir).unwrap_err().to_string();
+    assert!(error.contains("images/mid/Dockerfile:1"), "{error}");
+    let empty = crate::model::RepoPath::from_root("images/mid").unwrap();
+    let error = load(root.path(), &empty).unwrap_err().to_string();
+    assert!(error.starts_with("error: no folder in `images/mid` holds a Dockerfile"), "{error}");
+}
+
 /// The stack without what only the file it came from can have: places and warnings.
 fn without_places(mut stack: Stack) -> String {
     stack.warnings.clear();
