@@ -5,15 +5,18 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::endpoint::config_folder;
 use crate::model::{Diagnostic, Secret};
 
-/// How long a helper may take; some ask a person, so it is generous.
-const HELPER: Duration = Duration::from_mins(1);
+/// How long a helper may take.
+const HELPER: Duration = Duration::from_secs(30);
+
+/// No answer of a helper is longer, in bytes.
+const ANSWER: u64 = 1 << 20;
 
 /// The user name under which helpers hand out an identity token.
 const TOKEN_USER: &str = "<token>";
@@ -124,6 +127,7 @@ fn ask(name: &str, key: &str, path: Option<&OsStr>, limit: Duration) -> Result<O
     if let Some(path) = path {
         command.env("PATH", path);
     }
+    let start = Instant::now();
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read its input will say what it misses.
@@ -133,7 +137,7 @@ fn ask(name: &str, key: &str, path: Option<&OsStr>, limit: Duration) -> Result<O
     let stdout = child.stdout.take();
     std::thread::spawn(move || {
         let mut text = Vec::new();
-        let read = stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut text));
+        let read = stdout.map_or(Ok(0), |stdout| stdout.take(ANSWER + 1).read_to_end(&mut text));
         // The receiver goes when the time is over.
         let _ = sender.send(read.map(|_| text));
     });
@@ -142,15 +146,40 @@ fn ask(name: &str, key: &str, path: Option<&OsStr>, limit: Duration) -> Result<O
         return Err(AuthError::Silent { program, limit });
     };
     let text = text.map_err(failed)?;
-    if child.wait().map_err(failed)?.success() {
-        let message = "its answer is not what helpers answer".to_owned();
-        return read(&text).map_err(|NoAnswer| AuthError::Refused { program, host: key.to_owned(), message });
+    let refused = |message: &str| AuthError::Refused {
+        program: program.clone(),
+        host: key.to_owned(),
+        message: message.to_owned(),
+    };
+    if text.len() as u64 > ANSWER {
+        end(&mut child);
+        return Err(refused("its answer is longer than 1 MiB"));
     }
-    let message = String::from_utf8_lossy(&text).trim().to_owned();
+    // It may close its output and stay.
+    let Some(status) = wait_until(&mut child, start + limit).map_err(failed)? else {
+        end(&mut child);
+        return Err(AuthError::Silent { program, limit });
+    };
+    if status.success() {
+        return read(&text).map_err(|NoAnswer| refused("its answer is not what helpers answer"));
+    }
+    let message = String::from_utf8_lossy(&text);
+    let message = message.lines().next().unwrap_or_default().trim();
     if message.contains("credentials not found") {
         return Ok(None);
     }
-    Err(AuthError::Refused { program, host: key.to_owned(), message })
+    // A helper that fails tells why in words; an answer with a secret in it is not passed on.
+    Err(refused(if message.contains('{') { "it failed" } else { message }))
+}
+
+fn wait_until(child: &mut Child, end: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() > end {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn end(child: &mut Child) {
@@ -177,7 +206,6 @@ fn read(text: &[u8]) -> Result<Option<Credentials>, NoAnswer> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Instant;
 
     use super::*;
 
@@ -257,6 +285,26 @@ mod tests {
         let found = ask("slow", "h", Some(OsStr::new(&path)), Duration::from_millis(200));
         assert!(matches!(found, Err(AuthError::Silent { .. })));
         assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn k14_helpers_that_flood_or_stay_or_spill_are_ended_without_a_word_of_what_they_said() {
+        let home = Home::new(&serde_json::json!({}))
+            .helper("flood", "while :; do echo s3cret-s3cret-s3cret-s3cret; done")
+            .helper("stay", "exec 1>&-; sleep 60")
+            .helper("spill", r#"echo '{"Username": "u", "Secret": "s3cret"}'; exit 1"#);
+        let path = format!("{}:/usr/bin:/bin", home.0.path().display());
+        let start = Instant::now();
+        let mut errors = Vec::new();
+        for name in ["flood", "stay", "spill"] {
+            let limit = Duration::from_secs(if name == "stay" { 1 } else { 30 });
+            errors.push(ask(name, "h", Some(OsStr::new(&path)), limit).unwrap_err());
+        }
+        assert!(matches!(&errors[0], AuthError::Refused { message, .. } if message.contains("1 MiB")), "{errors:?}");
+        assert!(matches!(&errors[1], AuthError::Silent { .. }), "{errors:?}");
+        assert!(matches!(&errors[2], AuthError::Refused { message, .. } if message == "it failed"), "{errors:?}");
+        assert!(!format!("{errors:?}").contains("s3cret"));
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
