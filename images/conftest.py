@@ -28,13 +28,15 @@ def docker(*words, check=True, stdin=None, timeout=120):
 
 
 class Container:
-    """A running container."""
+    """A running container. Its image's health check is off unless asked for: it would only take time from the tests."""
 
-    def __init__(self, image, *command, options=()):
+    def __init__(self, image, *command, options=(), health=False):
         self.name = f"xtask-test-{uuid.uuid4().hex[:12]}"
         labels = ["--label", "xtask.role=image-test"]
         if os.environ.get("XTASK_RUN_ID"):
             labels += ["--label", f"xtask.run={os.environ['XTASK_RUN_ID']}"]
+        if not health:
+            labels.append("--no-healthcheck")
         try:
             docker("run", "--detach", "--name", self.name, *labels, *options, image, *command)
         except BaseException:
@@ -66,7 +68,7 @@ class Container:
                 return
             if not state["Running"] or time.monotonic() > until:
                 pytest.fail(f"not healthy after {seconds} s: {state}\n{self.logs()}", pytrace=False)
-            time.sleep(0.25)
+            time.sleep(0.5)
 
     def stop(self, seconds):
         """Asks it to end, kills it after so long, and returns its exit code (137 if it had to be killed)."""
@@ -123,13 +125,13 @@ def image_config(image):
     return json.loads(docker("image", "inspect", image).stdout)[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start(image):
-    """Starts containers: `start("sleep", "9", options=["--env", "A=b"])`. All are removed after the test."""
+    """Starts containers: `start("sleep", "9", options=["--env", "A=b"])`. All are removed after the module's tests."""
     started = []
 
-    def one(*command, options=()):
-        container = Container(image, *command, options=options)
+    def one(*command, options=(), health=False):
+        container = Container(image, *command, options=options, health=health)
         started.append(container)
         return container
 

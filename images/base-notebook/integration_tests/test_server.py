@@ -7,10 +7,11 @@ import pytest
 TOKEN = "a-token-for-this-test"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(start):
-    container = start(options=["--env", f"JUPYTER_TOKEN={TOKEN}", "--publish", "127.0.0.1::8888"])
-    container.wait_healthy(90)
+    """One server for all tests of this module."""
+    container = start(options=["--env", f"JUPYTER_TOKEN={TOKEN}", "--publish", "127.0.0.1::8888"], health=True)
+    container.wait_healthy(180)
     return container
 
 
@@ -26,7 +27,7 @@ def test_the_server_answers_from_outside_to_who_has_the_token(server, http, loca
     assert json.loads(body)["type"] == "directory"
 
 
-def test_the_server_starts_kernels_and_stops_when_told(server):
+def test_the_server_starts_and_ends_kernels(server):
     code = f"""
 import json, urllib.request
 def ask(method, path, body=None):
@@ -39,5 +40,12 @@ ask("DELETE", "kernels/" + kernel["id"])
 print(json.loads(ask("GET", "kernels")))
 """
     assert server.run("python", "-", stdin=code).stdout.strip() == "[]"
+
+
+def test_the_token_is_not_logged(server):
     assert TOKEN not in server.logs()
+
+
+def test_the_server_ends_when_told(server):
+    """The last of this module: the others need the server."""
     assert server.stop(seconds=30) != 137, "it had to be killed"

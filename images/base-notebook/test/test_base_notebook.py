@@ -2,7 +2,7 @@
 
 
 def test_the_version_told_is_the_version_installed(idle):
-    told = idle.run("jupyter", "lab", "--version").stdout.strip()
+    told = idle.run("jupyter-lab", "--version").stdout.strip()
     code = "import importlib.metadata as m; print(m.version('jupyterlab'))"
     assert told == idle.run("python", "-c", code).stdout.strip()
 
