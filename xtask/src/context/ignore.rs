@@ -121,18 +121,24 @@ pub fn ignore_file(context: &Path, dockerfile: &Path) -> Option<PathBuf> {
     [PathBuf::from(own), context.join(".dockerignore")].into_iter().find(|path| path.is_file())
 }
 
+/// Whether the pattern brings back, and its cleaned text; empty where there is nothing to match.
+///
+/// Builders clean twice, once as they read the file and once as they compile, and the second time sees what the
+/// first one left: `dir/ /` is `dir`, and `./!x` brings back.
 fn normalise(line: &[u8]) -> (bool, Vec<u8>) {
-    let (keep, text) = match line.strip_prefix(b"!") {
-        Some(rest) => (true, rest.trim_ascii()),
-        None => (false, line),
+    let (mark, text) = match line.strip_prefix(b"!") {
+        Some(rest) => (b"!".as_slice(), rest.trim_ascii()),
+        None => (b"".as_slice(), line),
     };
-    if text.is_empty() {
-        return (keep, Vec::new());
+    let mut read = mark.to_vec();
+    if !text.is_empty() {
+        let cleaned = clean(text);
+        read.extend_from_slice(cleaned.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(&cleaned));
     }
-    let cleaned = clean(text);
-    match cleaned.strip_prefix(b"/") {
-        Some(rest) if !rest.is_empty() => (keep, rest.to_vec()),
-        _ => (keep, cleaned),
+    let compiled = clean(read.trim_ascii());
+    match compiled.strip_prefix(b"!") {
+        Some(rest) => (true, rest.to_vec()),
+        None => (false, compiled),
     }
 }
 
@@ -158,10 +164,10 @@ fn clean(path: &[u8]) -> Vec<u8> {
 
 fn wrong(file: &str, line: u32, text: &[u8]) -> Diagnostic {
     let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
-    let help = if text == "!" {
+    let help = if matches!(text.as_str(), "!" | "!/") {
         "write a pattern after the `!`, or remove the line"
     } else {
-        "close every `[` with a `]`, and write a plain `[` or `\\` as `\\[` or `\\\\`"
+        "close every `[` with a `]`; write a plain `[` or `\\` as `\\[` or `\\\\`, and a letter without a `\\`"
     };
     Diagnostic::error(format!("`{text}` is not a pattern")).at(Place::new(file, line, 1)).help(help)
 }
@@ -230,9 +236,9 @@ mod tests {
 
     #[test]
     fn wrong_patterns_are_all_told() {
-        let errors = Ignore::parse("x/.dockerignore", b"ok\n[\n!\na\\\n[z-a]\n").unwrap_err();
+        let errors = Ignore::parse("x/.dockerignore", b"ok\n[\n!\na\\\n[z-a]\n!/\n").unwrap_err();
         let lines: Vec<u32> = errors.0.iter().map(|error| error.places[0].0.line).collect();
-        assert_eq!(lines, [2, 3, 4, 5]);
+        assert_eq!(lines, [2, 3, 4, 5, 6]);
         assert!(errors.to_string().starts_with("error: `[` is not a pattern\n  --> x/.dockerignore:2:1"), "{errors}");
     }
 
