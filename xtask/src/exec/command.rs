@@ -16,7 +16,7 @@ use super::pulse::Pulse;
 use super::pump::{Pump, Sink};
 use super::spawn::{self, Feed, Started};
 use super::terminal::Lent;
-use super::{family, interrupt, program};
+use super::{family, interrupt, program, watchdog};
 use crate::model::StopToken;
 use crate::model::stop::Stop;
 
@@ -117,6 +117,9 @@ fn launch(spec: &CommandSpec, pump: &mut Pump<'_>) -> Result<(Started, family::M
     let name = spec.argv.first().cloned().unwrap_or_default();
     let refused = |error: io::Error| spawn::refused(&name, name.as_ref(), &spec.cwd, &error);
     let marker = program::lookup(&spec.env, "XTASK_TASK").unwrap_or_default().as_bytes();
+    if let Some(token) = program::lookup(&spec.env, "XTASK_TOKEN") {
+        watchdog::ensure(token);
+    }
     let stdin = match &spec.stdin {
         _ if spec.interactive => Feed::Inherit,
         Stdin::Null => Feed::Null,

@@ -5,6 +5,8 @@
 //! its orphaned descendants (where the system can), so that whoever was left behind becomes our child. Orphans are
 //! told from children that other rooms started by their process group: those stay in ours.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{self as sys, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::orphans::{self, Orphan};
+use super::watchdog;
 
 /// Time between a polite and a hard signal for what was left behind.
 const POLITE: Duration = Duration::from_millis(100);
@@ -76,7 +79,31 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.end();
+        watchdog::dismiss();
     }
+}
+
+/// Ends what a run of the workspace `root` has left behind that was killed: every process that carries the root in its
+/// environment, except this one and those that it descends from. Returns how many there were.
+///
+/// To be called by who holds the lock of the workspace: then no other run of it lives.
+pub fn end_leftovers(root: &Path) -> usize {
+    let mut entry = b"XTASK_ROOT=".to_vec();
+    entry.extend_from_slice(root.as_os_str().as_bytes());
+    let mut ended = 0;
+    // A process may be starting another while it is killed.
+    for _ in 0..3 {
+        let found = orphans::with_entry(&entry);
+        for pid in &found {
+            let _ = sys::kill_process(*pid, Signal::KILL);
+        }
+        if found.is_empty() {
+            break;
+        }
+        ended += found.len();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ended
 }
 
 /// One entry of the list of members.
@@ -229,7 +256,8 @@ fn find() -> Vec<Orphan> {
     let _gate = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
     let leaders: Vec<Pid> = members().iter().filter(|member| member.alive).map(|member| member.pid).collect();
     let mut found = orphans::children_outside_our_group();
-    found.retain(|orphan| !leaders.contains(&orphan.pid));
+    let watchdog = watchdog::pid();
+    found.retain(|orphan| !leaders.contains(&orphan.pid) && Some(orphan.pid) != watchdog);
     found
 }
 

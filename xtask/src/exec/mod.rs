@@ -17,10 +17,11 @@ mod pulse;
 mod pump;
 mod spawn;
 mod terminal;
+mod watchdog;
 
 pub use command::{CommandResult, CommandSpec, Stdin, run};
 pub use exit::Exit;
-pub use family::{Supervisor, supervise};
+pub use family::{Supervisor, end_leftovers, supervise};
 
 #[cfg(test)]
 mod tests;

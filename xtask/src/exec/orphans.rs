@@ -38,6 +38,26 @@ pub(super) fn marker(pid: Pid) -> Option<Vec<u8>> {
     Some(entry.to_vec())
 }
 
+/// The living processes that were started with this entry in their environment, without us and our ancestors.
+pub(super) fn with_entry(wanted: &[u8]) -> Vec<Pid> {
+    let mut own = Vec::new();
+    let mut next = Some(getpid().as_raw_pid());
+    while let Some(pid) = next.filter(|pid| *pid > 1 && !own.contains(pid)) {
+        own.push(pid);
+        next = stat(pid).map(|stat| stat.parent);
+    }
+    let carries = |pid: i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
+    };
+    all().into_iter().filter(|pid| !own.contains(pid) && carries(*pid)).filter_map(Pid::from_raw).collect()
+}
+
+fn all() -> Vec<i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Our children as the system lists them for each thread, or all processes where it does not.
 fn candidates() -> Vec<i32> {
     let listed = || -> Option<Vec<i32>> {
@@ -48,10 +68,7 @@ fn candidates() -> Vec<i32> {
         }
         Some(pids)
     };
-    listed().unwrap_or_else(|| {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-    })
+    listed().unwrap_or_else(all)
 }
 
 struct Stat {

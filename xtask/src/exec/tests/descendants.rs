@@ -146,3 +146,83 @@ fn children_of_other_rooms_are_none_of_ours() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+/// Starts this test program again, in the test `killed_run_process` below; returns it when its task runs.
+fn killed_run(sleep: &str, token: &str, root: &std::path::Path) -> std::process::Child {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "exec::tests::descendants::killed_run_process", "--ignored", "-q"])
+        .envs([("KILL_TEST_SLEEP", sleep), ("KILL_TEST_TOKEN", token)])
+        .env("KILL_TEST_ROOT", root)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while living(sleep).len() < 3 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the task of the other process never ran");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[test]
+#[ignore = "the other process of the tests here"]
+fn killed_run_process() {
+    let Some(sleep) = std::env::var_os("KILL_TEST_SLEEP") else { return };
+    let sleep = sleep.into_string().unwrap();
+    let _supervisor = supervise();
+    let mut spec = shell(&format!("setsid sleep {sleep} & sleep {sleep} & sleep {sleep}; true"));
+    if let Some(token) = std::env::var_os("KILL_TEST_TOKEN").filter(|token| !token.is_empty()) {
+        spec.env.push(("XTASK_TOKEN".into(), token));
+    }
+    spec.env.push(("XTASK_ROOT".into(), std::env::var_os("KILL_TEST_ROOT").unwrap()));
+    run_it(&spec);
+}
+
+fn until_none(sleep: &str, limit: Duration) {
+    let start = Instant::now();
+    while !living(sleep).is_empty() {
+        assert!(start.elapsed() < limit, "{:?} are left", living(sleep));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn p6_a_killed_run_leaves_nobody() {
+    let root = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let sleep = unique_sleep();
+        let mut child = killed_run(&sleep, &format!("token-{sleep}"), root.path());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        until_none(&sleep, Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn p6_what_a_killed_run_left_is_ended_by_the_next() {
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sleep = unique_sleep();
+    // Without a token there is no watchdog.
+    let mut child = killed_run(&sleep, "", root.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(end_leftovers(other.path()), 0);
+    assert!(living(&sleep).len() >= 3);
+    assert!(end_leftovers(root.path()) >= 3);
+    until_none(&sleep, Duration::from_secs(5));
+}
+
+#[test]
+fn the_watchdog_goes_with_a_run_that_ends_well() {
+    let supervisor = supervise();
+    let token = format!("token-{}", unique_sleep());
+    let mut spec = shell("true");
+    spec.env.push(("XTASK_TOKEN".into(), token.clone().into()));
+    run_it(&spec);
+    run_it(&spec);
+    assert_eq!(living(&token).len(), 1);
+    assert_eq!(supervisor.end(), 0);
+    assert_eq!(living(&token).len(), 1);
+    drop(supervisor);
+    assert_eq!(living(&token), Vec::<i32>::new());
+}
