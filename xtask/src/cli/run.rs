@@ -165,7 +165,12 @@ fn take_lock(
         let who = owner.map_or_else(|| "another run".to_owned(), Owner::describe);
         world.err.line(&format!("waiting for {who}"));
     });
-    lock.map(Some).map_err(|error| error.diagnostic().into())
+    let lock = lock.map_err(|error| Diagnostics::from(error.diagnostic()))?;
+    if lock.died.is_some() {
+        // That run was killed; what it had started must not write while this one reads.
+        crate::exec::end_leftovers(&place.root);
+    }
+    Ok(Some(lock))
 }
 
 /// Gives each task of the plan the values of its params: what was given to a named task counts for every task below

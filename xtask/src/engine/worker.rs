@@ -245,6 +245,8 @@ fn process(job: &Job, screen: &Screen, action: &Action, start: Instant) -> Resul
     spec.timeout = limit(job, action, start);
     spec.grace = job.grace;
     spec.interactive = job.task.interactive;
+    // A task that cleans up at the end of the run may have a service running until then.
+    spec.keep_background = !job.task.teardown.is_empty();
     spec.capture_limit = CAPTURE;
     let mut hasher = Hasher::new();
     let mut log = LogOf(screen);
