@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
-use super::{IMAGE_LABEL, KEY_LABEL, PARENT_KEY_LABEL, image_of, text};
+use super::{IMAGE_LABEL, KEY_LABEL, ancestry, image_of, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
@@ -209,12 +209,7 @@ impl ImageBuild {
         let mut labels = self.0.labels(image);
         labels.insert(KEY_LABEL.into(), key.hex());
         labels.insert(IMAGE_LABEL.into(), image.key.to_string());
-        if let Some((name, basis)) = identity.bases.iter().next() {
-            labels.insert("org.opencontainers.image.base.name".into(), name.clone());
-            labels.insert("org.opencontainers.image.base.digest".into(), basis.digest.to_string());
-            let parent = if basis.image.is_some() { basis.digest.hex() } else { String::new() };
-            labels.insert(PARENT_KEY_LABEL.into(), parent);
-        }
+        labels.extend(ancestry::labels(identity.dockerfile.target_base(), &identity.bases));
         let request = BuildRequest {
             dockerfile: identity.dockerfile.pin(&pins).into_bytes(),
             context: identity.context.clone(),
