@@ -8,4 +8,5 @@ mod docker_live {
     mod builds_end;
     mod containers;
     mod registries;
+    mod tls;
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes};
-use std::time::{Duration, SystemTime};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use xtask::docker::{BuildEvent, Builder, StepState};
 use xtask::model::{ImageRef, Secret};
@@ -173,12 +174,38 @@ fn secrets_leave_no_trace() {
         .build("FROM scratch\nCOPY tool /tool\nRUN --mount=type=secret,id=token [\"/tool\", \"stat\", \"/run/secrets/token\"]\nENV A=1\n")
         .unwrap();
     assert!(lab.log().contains("400 0 0"), "it was mounted: {}", lab.log());
-    let saved = std::process::Command::new("docker").args(["save", &built.image]).output().unwrap();
+    let saved = Command::new("docker").args(["save", &built.image]).output().unwrap();
     assert!(saved.status.success());
     let hit = saved.stdout.windows(value.len()).any(|window| window == value.as_bytes());
     assert!(!hit, "the secret is in no layer and no configuration");
     let events = format!("{:?} {:?}", lab.events, lab.docker.history(&built.image).unwrap());
     assert!(!events.contains(value) && !format!("{:?}", lab.request.secrets).contains(value));
+}
+
+/// A step speaks to the agent of this machine, if it was given to the build.
+#[test]
+fn an_ssh_agent_is_reached_from_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, key) = (folder.path().join("agent"), folder.path().join("key"));
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let mut agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !socket.exists() && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let added = Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    let mut lab = Lab::new("ssh", Builder::BuildKit);
+    lab.request.no_cache = true;
+    let text = "FROM scratch\nCOPY tool /tool\nRUN --mount=type=ssh,required [\"/tool\", \"keys\"]\n";
+    let without = lab.build(text);
+    lab.request.ssh_agent = Some(socket);
+    let with = lab.build(text);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(added.success() && without.is_err(), "{without:?}");
+    with.unwrap();
+    assert!(lab.log().contains("1 keys"), "{}", lab.log());
 }
 
 /// The official frontend is passed over, as nothing can be fetched here.
@@ -199,7 +226,7 @@ fn odd_names_are_kept_or_refused() {
     std::fs::write(lab.folder.path().join("data").join(odd), "odd content").unwrap();
     std::fs::write(lab.folder.path().join("data").join("n".repeat(200)), "long").unwrap();
     let built = lab.build(PLAIN).unwrap();
-    let output = std::process::Command::new("docker")
+    let output = Command::new("docker")
         .args(["run", "--rm", "--network=none", &built.image, "/tool", "ls", "/data"])
         .output()
         .unwrap();
@@ -227,7 +254,7 @@ fn nothing_is_added_to_the_context() {
 /// Four builds at once take little longer than one.
 #[test]
 fn builds_run_side_by_side() {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     std::thread::scope(|scope| {
         for number in 0..4 {
             scope.spawn(move || {

@@ -1,6 +1,7 @@
 //! Connections to the engine: one HTTP/1 connection per request, for bollard and for our own requests alike. Knows
 //! nothing of what is asked.
 
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::error::{DockerError, chain};
 use super::runtime::{self, Owned};
@@ -26,51 +29,59 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Makes connections to one endpoint.
 pub struct Dialer {
-    endpoint: Endpoint,
+    to: To,
     name: String,
 }
 
+enum To {
+    Unix(PathBuf),
+    Tcp { host: String, port: u16, tls: Option<(TlsConnector, ServerName<'static>)> },
+}
+
 impl Dialer {
+    /// Certificates are read here, so that a wrong file is known at once.
     pub fn new(endpoint: &Endpoint) -> Result<Self, DockerError> {
-        match endpoint {
-            Endpoint::Ssh { url } => Err(EndpointError::NeedsForward(url.clone()).into()),
-            _ => Ok(Self { endpoint: endpoint.clone(), name: endpoint.to_string() }),
-        }
+        let name = endpoint.to_string();
+        let broken = |message| EndpointError::Tls { address: name.clone(), message };
+        let to = match endpoint {
+            Endpoint::Unix(path) => To::Unix(path.clone()),
+            Endpoint::Ssh { url } => return Err(EndpointError::NeedsForward(url.clone()).into()),
+            Endpoint::Tcp { host, port, tls: None } => To::Tcp { host: host.clone(), port: *port, tls: None },
+            Endpoint::Tcp { host, port, tls: Some(tls) } => {
+                let server = ServerName::try_from(host.clone()).map_err(|error| broken(error.to_string()))?;
+                let tls = Some((super::tls::connector(tls).map_err(broken)?, server));
+                To::Tcp { host: host.clone(), port: *port, tls }
+            }
+        };
+        Ok(Self { to, name })
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The socket's path, where the engine is on this machine.
+    /// Whether the engine is surely the one of this machine: another socket may be forwarded from elsewhere.
     pub fn is_local(&self) -> bool {
-        matches!(&self.endpoint, Endpoint::Unix(path) if path.as_os_str() == super::endpoint::DEFAULT_SOCKET || path.as_os_str() == "/run/docker.sock")
+        matches!(&self.to, To::Unix(path) if ["/var/run/docker.sock", "/run/docker.sock"].map(Path::new).contains(&path.as_path()))
     }
 
     async fn connect(&self) -> Result<Box<dyn Wire>, DockerError> {
-        let lost = |error: std::io::Error| self.unreachable(chain(&error));
         let dial = async {
-            match &self.endpoint {
-                Endpoint::Unix(path) => {
-                    let stream: Box<dyn Wire> = Box::new(UnixStream::connect(path).await.map_err(lost)?);
-                    Ok(stream)
+            let wire: Box<dyn Wire> = match &self.to {
+                To::Unix(path) => Box::new(UnixStream::connect(path).await?),
+                To::Tcp { host, port, tls } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    match tls {
+                        None => Box::new(stream),
+                        Some((connector, server)) => Box::new(connector.connect(server.clone(), stream).await?),
+                    }
                 }
-                Endpoint::Tcp { host, port, tls: None } => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(lost)?;
-                    stream.set_nodelay(true).map_err(lost)?;
-                    let stream: Box<dyn Wire> = Box::new(stream);
-                    Ok(stream)
-                }
-                Endpoint::Tcp { tls: Some(_), .. } => Err(EndpointError::Tls {
-                    address: self.name.clone(),
-                    message: "this build of xtask speaks to engines in the clear or through ssh".to_owned(),
-                }
-                .into()),
-                Endpoint::Ssh { url } => Err(EndpointError::NeedsForward(url.clone()).into()),
-            }
+            };
+            Ok(wire)
         };
         match tokio::time::timeout(CONNECT, dial).await {
-            Ok(wire) => wire,
+            Ok(wire) => wire.map_err(|error: std::io::Error| self.unreachable(chain(&error))),
             Err(_) => Err(self.unreachable(vec![format!("no connection within {} s", CONNECT.as_secs())])),
         }
     }

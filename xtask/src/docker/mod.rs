@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod images;
 mod runtime;
+mod tls;
 mod transfer;
 
 use std::sync::Arc;

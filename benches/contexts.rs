@@ -1,0 +1,216 @@
+//! How long a context takes to reach the engine: our session beside the docker command line with BuildKit, in turn, in
+//! one run. Knows nothing of stacks.
+//!
+//! `cargo bench --profile dev --bench contexts [-- FILES MEGABYTES ROUNDS]` builds 50 000 small files and one large
+//! one, with `COPY .` and with `COPY` of one file: new content (cold), nothing changed, one file changed. It talks to
+//! the engine of `DOCKER_HOST`, with the command line of `DOCKER` as the peer; give it an engine of its own, as it fills the build cache.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use xtask::docker::{BuildRequest, Builder, Docker, endpoint};
+use xtask::model::digest::Hasher;
+use xtask::model::{Context, ContextEntry, ContextKind, Digest, StopToken};
+
+/// What is in the folder, and what the Dockerfile copies of it.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Many,
+    Big,
+}
+
+struct Folder {
+    path: PathBuf,
+    shape: Shape,
+    files: usize,
+    bytes: usize,
+}
+
+impl Folder {
+    /// New content, so that nothing of it is known to the engine.
+    fn create(path: &Path, shape: Shape, files: usize, bytes: usize, seed: u64) -> Self {
+        let _ = fs::remove_dir_all(path);
+        fs::create_dir_all(path).expect("a folder");
+        let folder = Self { path: path.to_owned(), shape, files, bytes };
+        let (count, size) = match shape {
+            Shape::Many => (files, bytes / files),
+            Shape::Big => (1, bytes),
+        };
+        for number in 0..count {
+            let file = folder.file(number);
+            fs::create_dir_all(file.parent().expect("a parent")).expect("a folder");
+            noise(&file, size, seed + number as u64);
+        }
+        fs::write(path.join("small.txt"), seed.to_string()).expect("a file");
+        folder
+    }
+
+    fn file(&self, number: usize) -> PathBuf {
+        self.path.join(format!("d{}/f{number}", number / 500))
+    }
+
+    /// Other content of another size in one file.
+    fn touch(&self, copy_all: bool, round: usize) {
+        let file = if copy_all { self.file(0) } else { self.path.join("small.txt") };
+        let size = match (self.shape, copy_all) {
+            (Shape::Big, true) => self.bytes,
+            (Shape::Many, true) => self.bytes / self.files,
+            (_, false) => 10,
+        };
+        noise(&file, size + 1, 77 + round as u64);
+    }
+
+    fn manifest(&self) -> Context {
+        let mut entries = Vec::new();
+        walk(&self.path, "", &mut entries);
+        Context { entries }
+    }
+}
+
+/// Writes bytes that no compression makes smaller, a little at a time: the memory measured below is not ours.
+fn noise(path: &Path, size: usize, seed: u64) {
+    let mut file = fs::File::create(path).expect("a file");
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut left = size;
+    while left > 0 {
+        let mut bytes = Vec::with_capacity(1 << 16);
+        while bytes.len() < left.min(1 << 16) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(left);
+        file.write_all(&bytes).expect("space");
+        left -= bytes.len();
+    }
+}
+
+fn digest(path: &Path) -> Digest {
+    let mut file = fs::File::open(path).expect("a file");
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).expect("a file") {
+            0 => return hasher.finish(),
+            length => hasher.raw(&buffer[..length]),
+        };
+    }
+}
+
+fn walk(folder: &Path, prefix: &str, entries: &mut Vec<ContextEntry>) {
+    let mut found: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")).collect();
+    found.sort_by_key(fs::DirEntry::file_name);
+    for item in found {
+        let path = format!("{prefix}{}", item.file_name().to_string_lossy());
+        if item.file_type().expect("a type").is_dir() {
+            entries.push(ContextEntry { path: path.clone().into(), kind: ContextKind::Directory });
+            walk(&item.path(), &format!("{path}/"), entries);
+        } else {
+            let (digest, size) = (digest(&item.path()), item.metadata().expect("metadata").len());
+            let kind = ContextKind::File { source: item.path(), digest, size, executable: false };
+            entries.push(ContextEntry { path: path.into(), kind });
+        }
+    }
+}
+
+fn ours(docker: &Docker, folder: &Folder, dockerfile: &str, manifest: Context) -> f64 {
+    let request = BuildRequest {
+        dockerfile: dockerfile.into(),
+        context: Arc::new(manifest),
+        shared_key: folder.path.display().to_string(),
+        builder: Builder::BuildKit,
+        ..Default::default()
+    };
+    let start = Instant::now();
+    docker.build(&request, &mut |_| {}, &StopToken::new()).expect("our build");
+    start.elapsed().as_secs_f64()
+}
+
+fn theirs(folder: &Folder, dockerfile: &str) -> f64 {
+    // Outside the context, so that both send the same files.
+    let file = folder.path.with_extension("Dockerfile");
+    fs::write(&file, dockerfile).expect("the Dockerfile");
+    let start = Instant::now();
+    let mut command = Command::new(std::env::var_os("DOCKER").unwrap_or_else(|| "docker".into()));
+    command.env("DOCKER_BUILDKIT", "1").args(["build", "-q", "-f"]).arg(&file).arg(&folder.path);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the docker command line");
+    assert!(status.success(), "docker build works");
+    start.elapsed().as_secs_f64()
+}
+
+/// Seconds of processor time: of this process, and of its children that have ended.
+fn processor() -> (f64, f64) {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> =
+        stat.rsplit(") ").next().unwrap_or("").split(' ').map(|f| f.parse().unwrap_or(0.0)).collect();
+    let ticks = |at: usize| fields.get(at).copied().unwrap_or(0.0) / 100.0;
+    (ticks(11) + ticks(12), ticks(13) + ticks(14))
+}
+
+/// Bytes of memory that this process had at most.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
+    let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 3));
+    let endpoint = endpoint::resolve(&|name| std::env::var_os(name), None).expect("an endpoint");
+    let docker = Docker::connect(&endpoint).expect("a client");
+    let home = tempfile::tempdir().expect("a folder");
+    println!("{files} files or 1, {} MB, {rounds} rounds; seconds, median; last: processor time", bytes >> 20);
+    for shape in [Shape::Many, Shape::Big] {
+        for copy_all in [true, false] {
+            let dockerfile = if copy_all { "FROM scratch\nCOPY . /x\n" } else { "FROM scratch\nCOPY small.txt /x\n" };
+            let (mut times, mut work) = ([const { Vec::new() }; 6], [const { Vec::new() }; 6]);
+            for round in 0..rounds {
+                let seed = (round as u64 + 1) * 1_000_003 + u64::from(std::process::id());
+                let mine = Folder::create(&home.path().join(format!("mine{round}")), shape, files, bytes, seed);
+                let other =
+                    Folder::create(&home.path().join(format!("other{round}")), shape, files, bytes, seed + 500_000);
+                for phase in 0..3 {
+                    if phase == 2 {
+                        mine.touch(copy_all, 2 * round);
+                        other.touch(copy_all, 2 * round + 1);
+                    }
+                    let manifest = mine.manifest();
+                    let both = |first: &mut dyn FnMut(), second: &mut dyn FnMut()| {
+                        if round % 2 == 0 { (first(), second()) } else { (second(), first()) }
+                    };
+                    let (mut a, mut b, mut manifest) = (0.0, 0.0, Some(manifest));
+                    let before = processor();
+                    both(
+                        &mut || a = ours(&docker, &mine, dockerfile, manifest.take().unwrap_or_default()),
+                        &mut || b = theirs(&other, dockerfile),
+                    );
+                    let after = processor();
+                    work[2 * phase].push(after.0 - before.0);
+                    work[2 * phase + 1].push(after.1 - before.1);
+                    times[2 * phase].push(a);
+                    times[2 * phase + 1].push(b);
+                }
+                let _ = (fs::remove_dir_all(&mine.path), fs::remove_dir_all(&other.path));
+            }
+            for (phase, name) in ["cold", "no-op", "one changed"].into_iter().enumerate() {
+                let (a, b) = (median(times[2 * phase].clone()), median(times[2 * phase + 1].clone()));
+                let (c, d) = (median(work[2 * phase].clone()), median(work[2 * phase + 1].clone()));
+                let copy = if copy_all { "COPY ." } else { "COPY small.txt" };
+                println!("{shape:?} {copy:14} {name:12} {a:8.3} {b:8.3}  {:.2}   {c:6.2} {d:6.2}", a / b);
+            }
+        }
+    }
+    println!("peak memory of this process: {} MiB", peak_memory() >> 20);
+}
