@@ -4,6 +4,7 @@
 
 mod files;
 pub mod image;
+mod sync;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -233,12 +234,21 @@ pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Di
         .ok_or_else(|| Diagnostic::error(format!("action `{action}` needs the argument `{name}` as text")))
 }
 
+/// The built-in actions, and what they must be told once tasks.yaml was read.
+pub(crate) struct BuiltIn {
+    pub actions: ActionSet,
+    pub services: Arc<image::Services>,
+    pub hosts: sync::Hosts,
+}
+
 /// The built-in actions for the repository at `root`.
-pub fn built_in(root: &Path, world: &crate::world::World) -> (ActionSet, Arc<image::Services>) {
+pub(crate) fn built_in(root: &Path, world: &crate::world::World) -> BuiltIn {
     let mut actions = ActionSet::new();
     let services = image::Services::new(root, &world.env);
     image::add(&mut actions, &services);
     actions.add(files::Copy);
     actions.add(files::Remove);
-    (actions, services)
+    let hosts = sync::Hosts::default();
+    actions.add(sync::Rsync(hosts.clone()));
+    BuiltIn { actions, services, hosts }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::args::CleanArgs;
-use super::project::{self, LoadOptions};
+use super::project::{self, LoadOptions, Read};
 use crate::engine::scope::expand_plain;
 use crate::exec::{self, CommandSpec};
 use crate::graph::{self, Selection, TaskId};
@@ -15,7 +15,7 @@ use crate::world::World;
 pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> {
     let place = project::find(&args.file, world)?;
     let load = LoadOptions { writes: args.forget && !args.dry_run, ..LoadOptions::default() };
-    let (tasks, _, actions) = project::read(&place, world, &load)?;
+    let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
     let graph = project.graph.clone();
     let mut exit = 0;

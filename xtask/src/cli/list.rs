@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, ListArgs};
-use super::project::{self, LoadOptions};
+use super::project::{self, LoadOptions, Read};
 use super::run::{self, Prepared};
 use crate::engine::{self, Options, Status};
 use crate::graph::{self, Selection, TaskId};
@@ -15,7 +15,7 @@ use crate::world::World;
 pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
     let place = project::find(&args.file, world)?;
     let load = LoadOptions::default();
-    let (tasks, warnings, actions) = project::read(&place, world, &load)?;
+    let Read { tasks, warnings, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
     super::show(world, &Diagnostics(warnings));
     let graph = project.graph.clone();

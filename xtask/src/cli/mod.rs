@@ -6,6 +6,7 @@ mod list;
 mod project;
 mod records;
 mod run;
+mod watch;
 mod words;
 
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ pub fn run(words: Vec<OsString>, world: &World) -> u8 {
 
 fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     match words::command(words) {
+        words::Command::Watch => watch::watch(words, world),
         words::Command::Task => run::run(words, world),
         words::Command::BuiltIn => {
             match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {

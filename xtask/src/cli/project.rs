@@ -62,13 +62,18 @@ pub(super) fn find(args: &FileArgs, world: &World) -> Result<Place, Diagnostics>
         .into())
 }
 
+/// What the files say.
+pub(super) struct Read {
+    pub tasks: Taskfile,
+    pub warnings: Vec<Diagnostic>,
+    pub actions: ActionSet,
+    /// Files that say which tasks there are, relative to the root: tasks.yaml, what it includes, the spec.
+    pub sources: Vec<String>,
+}
+
 /// Only the tasks, without any state: to know the params before the command line is understood.
-pub(super) fn read(
-    place: &Place,
-    world: &World,
-    options: &LoadOptions,
-) -> Result<(Taskfile, Vec<Diagnostic>, ActionSet), Diagnostics> {
-    let (mut actions, services) = crate::action::built_in(&place.root, world);
+pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<Read, Diagnostics> {
+    let crate::action::BuiltIn { mut actions, services, hosts } = crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
     let forms: Vec<ActionForm<'_>> = actions
         .iter()
@@ -90,12 +95,17 @@ pub(super) fn read(
         globals: &options.globals,
     };
     let loaded = taskfile::load(&place.file, &load_world)?;
+    // Only the first reading of a set of actions tells them.
+    let _ = hosts.set(loaded.taskfile.hosts.clone());
     if let Some(spec) = &loaded.taskfile.stack {
         let outside =
             || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
         services.use_spec(RepoPath::from_root(&*spec.value).ok_or_else(outside)?);
     }
-    Ok((loaded.taskfile, loaded.warnings, actions.clone()))
+    let mut sources: Vec<String> = loaded.sources.into_iter().map(|(name, _)| name).collect();
+    sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
+    let actions = actions.clone();
+    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, sources })
 }
 
 fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {

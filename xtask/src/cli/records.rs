@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::args::{FileArgs, ForgetArgs, HistoryArgs, NamesArgs};
-use super::project::{self, LoadOptions, Place};
+use super::project::{self, LoadOptions, Place, Read};
 use crate::engine::{self, Project, plan::Accepted};
 use crate::graph::{self, TaskId};
 use crate::model::{Diagnostic, Diagnostics, StopToken};
@@ -17,7 +17,7 @@ use crate::world::World;
 fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project, Lock), Diagnostics> {
     let place = project::find(args, world)?;
     let load = LoadOptions { writes: true, ..LoadOptions::default() };
-    let (tasks, _, actions) = project::read(&place, world, &load)?;
+    let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
     let waiting = &mut |owner: Option<&Owner>| {
         let who = owner.map_or_else(|| "another run".to_owned(), Owner::describe);
         world.err.line(&format!("waiting for {who}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::args::{FileArgs, RunArgs, RunCli};
-use super::project::{self, LoadOptions, Place};
+use super::project::{self, LoadOptions, Place, Read};
 use super::words::{self, Meaning};
 use crate::engine::{self, Options, ParamValue, Project, Status};
 use crate::exec::interrupt;
@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub project: Project,
     pub selection: Selection,
     pub warnings: Vec<Diagnostic>,
+    /// Files that say which tasks there are, relative to the root.
+    pub sources: Vec<String>,
     /// Held until the run is over; `None` for a run that writes nothing or has joined another.
     #[expect(dead_code, reason = "dropping it frees the state for others")]
     pub lock: Option<Lock>,
@@ -65,7 +67,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let place = project::find(&file, world)?;
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
-    let (tasks, mut warnings, actions) = project::read(&place, world, &load)?;
+    let Read { tasks, mut warnings, actions, sources } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let args = parse(&split.run)?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
@@ -83,7 +85,30 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     warnings.extend(more);
     let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)?;
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
-    Ok(Some(Prepared { args, place, project, selection, warnings, lock }))
+    Ok(Some(Prepared { args, place, project, selection, warnings, sources, lock }))
+}
+
+/// Reads the files again after they changed; what is remembered of tasks stays.
+///
+/// # Errors
+/// Those of the files: then nothing is changed.
+pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -> Result<(), Diagnostics> {
+    let globals = taskfile::words::globals(words);
+    let load = LoadOptions { writes: true, globals };
+    let Read { tasks, actions, sources, .. } = project::read(&prepared.place, world, &load)?;
+    let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
+    let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
+    let defaults = tasks.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
+    let wanted = if named.is_empty() { defaults } else { named };
+    let config = tasks.config.clone();
+    let (mut project, _) = project::open(&prepared.place, tasks, actions, world, &load)?;
+    let selection = graph::select(&project.graph, &wanted, &prepared.place.cwd, prepared.args.allow_empty)?;
+    hand_out_params(&mut project, &config, &chosen.selected, &selection, &prepared.args, world)?;
+    prepared.project = project;
+    prepared.selection = selection;
+    prepared.sources = sources;
+    Ok(())
 }
 
 /// The options that say where the file is: needed before the tasks, and so their own options, are known.

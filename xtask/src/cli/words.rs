@@ -12,6 +12,8 @@ use crate::model::Diagnostic;
 pub(super) enum Command {
     /// `run`, a task, or nothing at all.
     Task,
+    /// `watch`, which takes the same words as `run`.
+    Watch,
     /// Everything else that is built in, and `--help`.
     BuiltIn,
 }
@@ -28,6 +30,7 @@ pub(super) fn command(words: &[String]) -> Command {
             Some(option) if option.takes_value && !RunOption::is_joined(word) => index += 2,
             Some(_) => index += 1,
             None if word.starts_with('-') => index += 1,
+            None if word == "watch" => return Command::Watch,
             None => {
                 let built_in = super::args::built_in_names().iter().any(|name| name == word);
                 return if built_in { Command::BuiltIn } else { Command::Task };
