@@ -139,19 +139,25 @@ impl Screen {
             return;
         }
         let mut bytes = String::from("\x1b[?2026h");
-        self.to_top(&mut bytes, columns);
-        if !text.is_empty() {
-            // Erased first: the text may be longer than the lines it goes over.
-            bytes.push_str("\x1b[J");
-            bytes.push_str(&text.replace('\n', "\r\n"));
+        let old = self.to_top(&mut bytes, columns);
+        for line in text.lines() {
+            // In the last column an erase would take the last letter.
+            let wide = width(line);
+            let erase = if wide == 0 || !wide.is_multiple_of(usize::from(columns)) { "\x1b[K" } else { "" };
+            bytes.extend([line, erase, "\r\n"]);
         }
         for (number, row) in picture.iter().enumerate() {
             let next = if number + 1 < picture.len() { "\r\n" } else { "" };
             bytes.extend([row, "\x1b[0m\x1b[K", next]);
         }
-        // What the old picture had more.
-        let rest = if picture.is_empty() { "\x1b[J" } else { "\x1b[0J" };
-        bytes.extend([rest, "\x1b[?2026l"]);
+        // What the old picture had more. An erase of everything from the very first cell is avoided: some terminals
+        // take it for the end of a screenful and keep a copy.
+        bytes.push_str(match (text.is_empty() && picture.is_empty(), old > 1) {
+            (true, true) => "\x1b[K\r\n\x1b[J\x1b[1A\r",
+            (true, false) => "\x1b[K",
+            (false, _) => "\x1b[J",
+        });
+        bytes.push_str("\x1b[?2026l");
         self.write(&bytes);
         self.shown = picture;
         self.columns = columns;
@@ -185,14 +191,15 @@ impl Screen {
         self.paused = false;
     }
 
-    /// Moves to the first row of what is shown, which a narrower terminal has folded.
-    fn to_top(&self, bytes: &mut String, columns: u16) {
+    /// Moves to the first row of what is shown, which a narrower terminal has folded; returns how many rows it has.
+    fn to_top(&self, bytes: &mut String, columns: u16) -> usize {
         let columns = usize::from(columns);
         let rows: usize = self.shown.iter().map(|row| width(row).max(1).div_ceil(columns)).sum();
         if rows > 1 {
             bytes.push_str(&format!("\x1b[{}A", rows - 1));
         }
         bytes.push('\r');
+        rows
     }
 
     /// A terminal that went away is no reason to stop the work.
@@ -231,10 +238,11 @@ mod tests {
         screen.show("text\n", rows(&["ONE", "t"]));
         assert_eq!(seen(&tape), "text\nONE\nt");
         screen.show("a text of more than twenty columns\n", rows(&["1"]));
-        assert_eq!(seen(&tape), "text\na text of more than twenty columns\n1");
+        screen.show("exactly 20 columns..\n\n", rows(&["1"]));
+        assert_eq!(seen(&tape), "text\na text of more than twenty columns\nexactly 20 columns..\n\n1");
         screen.pause();
         screen.show("more\n", rows(&["hidden"]));
-        assert!(seen(&tape).ends_with("columns\nmore"), "{}", seen(&tape));
+        assert!(seen(&tape).ends_with("columns..\n\nmore"), "{}", seen(&tape));
         screen.resume();
         screen.show("", rows(&["back"]));
         assert!(seen(&tape).ends_with("more\nback"));
@@ -250,7 +258,7 @@ mod tests {
         assert_eq!(tape.bytes().len(), before);
         screen.show("", rows(&["one", "2"]));
         let update = String::from_utf8(tape.bytes()[before..].to_vec()).unwrap();
-        assert_eq!(update, "\x1b[?2026h\x1b[1A\rone\x1b[0m\x1b[K\r\n2\x1b[0m\x1b[K\x1b[0J\x1b[?2026l");
+        assert_eq!(update, "\x1b[?2026h\x1b[1A\rone\x1b[0m\x1b[K\r\n2\x1b[0m\x1b[K\x1b[J\x1b[?2026l");
         // Wherever a reader cuts the stream, no row is blank that was not.
         for end in before..tape.bytes().len() {
             let mut parser = vt100::Parser::new(8, 20, 0);

@@ -15,6 +15,8 @@ mod wanted;
 mod worker;
 
 #[cfg(test)]
+mod namespace_tests;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod tests;
