@@ -21,6 +21,7 @@ pub mod paint;
 pub mod plain;
 pub mod remaining;
 pub mod screen;
+pub mod stack_page;
 pub mod summary;
 pub mod table;
 mod ticker;

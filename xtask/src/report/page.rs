@@ -83,6 +83,7 @@ svg .node.fresh rect { stroke: var(--fresh); } svg .node.bad rect { stroke: var(
 svg .node.warn rect { stroke: var(--warn); } svg .node.unmet rect { stroke: var(--unmet); }
 svg .node.rest rect { stroke: var(--rest); } svg .node text { fill: var(--fg); }
 svg .inside { fill: var(--bg); }
+pre.wide { padding: 1rem; white-space: pre-wrap; } summary { cursor: pointer; padding: .3rem 0; }
 .dim { opacity: .15; } tr.gone { display: none; }
 ";
 

@@ -28,7 +28,7 @@ pub(super) fn svg_file(graph: &Indexed<'_>) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", svg(graph, &format!("<style>{style}</style>\n")))
 }
 
-fn svg(graph: &Indexed<'_>, extra: &str) -> String {
+pub(super) fn svg(graph: &Indexed<'_>, extra: &str) -> String {
     let (boxes, wide, high) = boxes(graph);
     // A page may shrink it a little; a wider one scrolls.
     let least = wide * 0.7;

@@ -107,6 +107,11 @@ pub fn graph(view: &GraphView, format: GraphFormat, title: &str) -> String {
     }
 }
 
+/// Only the picture, for another page.
+pub fn picture(view: &GraphView) -> String {
+    draw::svg(&Indexed::new(view), "")
+}
+
 /// The view with numbers for names.
 struct Indexed<'a> {
     nodes: &'a [GraphNode],
