@@ -11,7 +11,7 @@ use super::names::{self, Range};
 use super::world::{ImageInfo, LoadWorld, Loaded};
 use super::{Errors, Node, files, options, read, task, template, toplevel};
 use crate::model::task::{At, Task, Taskfile};
-use crate::model::{Diagnostic, Diagnostics, words};
+use crate::model::{Diagnostic, Diagnostics};
 
 /// Reads `root_file` and what it includes. Every error of all files is told at once; syntax errors are told alone,
 /// because what stands after them is unknown.
@@ -229,7 +229,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Loaded, Diagnostics> {
         names::unique(&self.taskfile.tasks, &mut self.errors);
         names::resolve(&mut self.taskfile.tasks, &self.ranges);
-        self.check_pools();
+        names::pools(&self.taskfile.tasks, &self.taskfile.pools, &mut self.errors);
         for own in vars.values() {
             for (name, value) in own {
                 let text: Arc<str> = value.as_str().unwrap_or_default().into();
@@ -248,19 +248,6 @@ impl<'a> Loader<'a> {
         names.sort();
         names.dedup();
         self.taskfile.env_read = names;
-    }
-
-    fn check_pools(&mut self) {
-        let known: Vec<&str> = self.taskfile.pools.keys().map(|name| &**name).collect();
-        for task in &self.taskfile.tasks {
-            if let Some(pool) = &task.pool
-                && !self.taskfile.pools.contains_key(pool)
-            {
-                let message = format!("task `{}` has unknown pool `{pool}`", task.name);
-                let error = Diagnostic::error(message).at(task.place.clone());
-                self.errors.push(error.maybe_help(words::suggest("pool", pool, &known)));
-            }
-        }
     }
 }
 

@@ -65,7 +65,6 @@ tasks:
     run: when-missing
     tags: [slow]
     meta: {owner: me}
-    expand_after: scan
 "#,
     )
     .task("all");

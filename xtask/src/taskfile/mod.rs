@@ -6,6 +6,7 @@
 mod action;
 mod cx;
 pub mod errors;
+mod expansion;
 mod files;
 mod load;
 mod members;
@@ -24,6 +25,7 @@ pub mod world;
 pub mod yaml;
 
 pub use errors::Errors;
+pub use expansion::members;
 pub use load::load;
 pub use node::{Node, Scalar, Style, Value};
 pub use params::{ParamValue, Source};
@@ -37,6 +39,8 @@ mod golden_tests;
 mod load_tests;
 #[cfg(test)]
 mod params_tests;
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Names of tasks: what they may look like, that each is unique, and what a reference within a namespace means.
 //! Knows nothing of YAML.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 use super::Errors;
 use crate::model::task::{At, CalcDep, Task};
-use crate::model::{Diagnostic, Place};
+use crate::model::{Diagnostic, Place, words};
 
 /// What is wrong with a name, as a phrase that follows the name; `None` for a good one.
 pub(super) fn fault(name: &str) -> Option<&'static str> {
@@ -32,6 +32,19 @@ pub(super) fn unique(tasks: &[Task], errors: &mut Errors) {
             let error = Diagnostic::error(format!("task `{}` is defined twice", task.name)).at(task.place.clone());
             let same = other.place == task.place;
             errors.push(if same { error } else { error.at_because(other.place.clone(), "first defined here") });
+        }
+    }
+}
+
+/// Reports every task whose pool nobody declares.
+pub(super) fn pools(tasks: &[Task], pools: &BTreeMap<Arc<str>, usize>, errors: &mut Errors) {
+    for task in tasks {
+        if let Some(pool) = task.pool.as_ref().filter(|pool| !pools.contains_key(*pool)) {
+            let known: Vec<&str> = pools.keys().map(|name| &**name).collect();
+            let message = format!("task `{}` has unknown pool `{pool}`", task.name);
+            errors.push(
+                Diagnostic::error(message).at(task.place.clone()).maybe_help(words::suggest("pool", pool, &known)),
+            );
         }
     }
 }

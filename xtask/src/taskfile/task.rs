@@ -311,6 +311,10 @@ fn check(task: &Task, entries: &[(Node, Node)], cx: &mut Cx<'_>) {
     } else if task.actions.is_empty() && !task.targets.is_empty() {
         cx.error(&task.targets[0].place, format!("{} has `targets` but no `actions` that make them", cx.of));
     }
+    if let (Some(after), false) = (&task.expand_after, task.actions.is_empty()) {
+        let message = format!("{} has `expand_after` and `actions`, but its members come with their own", cx.of);
+        cx.error(&after.place, message);
+    }
     if task.watch_only && task.watch.is_empty() {
         cx.error(&task.place, format!("{} has `watch_only` but no `watch`", cx.of));
     }

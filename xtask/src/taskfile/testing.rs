@@ -90,6 +90,11 @@ impl World {
     }
 
     pub(super) fn load(&self) -> Result<Loaded, Diagnostics> {
+        self.with(|world| load("tasks.yaml", world))
+    }
+
+    /// Hands this world over in the form that the room takes.
+    pub(super) fn with<T>(&self, use_it: impl FnOnce(&LoadWorld<'_>) -> T) -> T {
         let read = |name: &str| {
             self.files
                 .get(name)
@@ -116,7 +121,7 @@ impl World {
             commands: COMMANDS,
             globals: &self.globals,
         };
-        load("tasks.yaml", &world)
+        use_it(&world)
     }
 
     /// The message of a file that is wrong; empty for a good one.
