@@ -2,8 +2,10 @@
 
 pub mod dockerfile;
 mod filters;
+mod library;
 mod problem;
 mod shell;
 pub mod task_text;
 pub mod template;
 mod values;
+mod write;

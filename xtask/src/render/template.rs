@@ -1,17 +1,18 @@
 //! Renders a Dockerfile from a template and macros in given folders. Knows nothing of images and of what is built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
+use super::dockerfile::instruction_count;
+use super::library::{Library, Read};
 use super::problem::explain;
 use super::values::from_json;
-use crate::model::words::suggest;
+use super::write::{Mode, Writer, lines};
 use crate::model::{Diagnostic, Place};
 
 /// A rendered template.
@@ -33,7 +34,8 @@ const MOST_DEPTH: usize = 64;
 /// `search_dirs` (relative to `root`), nowhere else.
 ///
 /// A value that could begin a new instruction (with a newline or another control character, with a `\` at its end, or
-/// with `<<`) is refused unless the template passes it through `| raw` or `| lines`.
+/// with `<<`, or by standing at the start of a line) is refused unless the template passes it through `| raw` or
+/// `| lines`.
 pub fn render(
     root: &Path,
     template: &Path,
@@ -43,25 +45,81 @@ pub fn render(
     let name = template.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(root.join(template))
         .map_err(|why| Diagnostic::error(format!("`{name}` cannot be read")).at(Place::file(&name)).cause(why))?;
-    let read = Arc::new(Mutex::new(BTreeMap::from([(name.clone(), template.to_owned())])));
     let mut dirs = vec![template.parent().unwrap_or(Path::new("")).to_owned()];
     dirs.extend(search_dirs.iter().cloned());
-    let environment = environment(Library { root: root.to_owned(), dirs, read: Arc::clone(&read) });
-    let mut out = Bounded::default();
-    let result = environment
-        .template_from_named_str(&name, &text)
-        .and_then(|compiled| compiled.render_captured_to(from_json(values), &mut out).map(|_| ()));
-    let read = read.lock().unwrap_or_else(PoisonError::into_inner);
-    match result {
-        Ok(()) => {
-            let files_read: BTreeSet<PathBuf> = read.values().cloned().collect();
-            let files_read = files_read.into_iter().collect();
-            Ok(Rendered { text: normalise(&String::from_utf8_lossy(&out.bytes)), files_read })
+    let source = Source { root, name: &name, text: &text, dirs: &dirs, values };
+    let whole = source.render(Mode::AsGiven)?;
+    source.check_instructions(&whole)?;
+    let files_read: BTreeSet<PathBuf> = whole.read.into_values().chain([template.to_owned()]).collect();
+    Ok(Rendered { text: whole.text, files_read: files_read.into_iter().collect() })
+}
+
+/// A template with all that it is rendered from.
+struct Source<'s> {
+    root: &'s Path,
+    name: &'s str,
+    text: &'s str,
+    dirs: &'s [PathBuf],
+    values: &'s serde_json::Value,
+}
+
+/// One rendering.
+struct Pass {
+    text: String,
+    read: Read,
+    /// The values that were written, in order.
+    written: Vec<String>,
+}
+
+impl Source<'_> {
+    fn render(&self, mode: Mode) -> Result<Pass, Diagnostic> {
+        let read = Arc::new(Mutex::new(Read::new()));
+        let library = Library { root: self.root.to_owned(), dirs: self.dirs.to_owned(), read: Arc::clone(&read) };
+        let writer = Arc::new(Writer::new(mode));
+        let environment = environment(library, Arc::clone(&writer));
+        let mut out = Bounded::default();
+        let result = environment
+            .template_from_named_str(self.name, self.text)
+            .and_then(|compiled| compiled.render_captured_to(from_json(self.values), &mut out).map(|_| ()));
+        let read = std::mem::take(&mut *read.lock().unwrap_or_else(PoisonError::into_inner));
+        match result {
+            Ok(()) => {
+                let text = normalise(&String::from_utf8_lossy(&out.bytes));
+                let written = std::mem::take(&mut *writer.written.lock().unwrap_or_else(PoisonError::into_inner));
+                Ok(Pass { text, read, written })
+            }
+            Err(_) if out.full => {
+                Err(Diagnostic::error(format!("`{}` renders to more than {MOST_BYTES} bytes", self.name))
+                    .at(Place::file(self.name))
+                    .help("look for a loop that repeats its text too often"))
+            }
+            Err(error) => Err(diagnose(self.name, &error, self.values, &read)),
         }
-        Err(_) if out.full => Err(Diagnostic::error(format!("`{name}` renders to more than {MOST_BYTES} bytes"))
-            .at(Place::file(&name))
-            .help("look for a loop that repeats its text too often")),
-        Err(error) => Err(diagnose(&name, &error, values, &read)),
+    }
+
+    /// The values may fill instructions, not make or unmake them: an empty one or one with a `#` can do that too, at
+    /// the start of a line. A second rendering with a plain word for each value shows it.
+    fn check_instructions(&self, whole: &Pass) -> Result<(), Diagnostic> {
+        if whole.written.is_empty() {
+            return Ok(());
+        }
+        // A template that looks its own values up may not get through with other ones; then there is nothing to compare.
+        let Ok(plain) = self.render(Mode::AllPlain) else { return Ok(()) };
+        let count = instruction_count(&whole.text);
+        if plain.written.len() != whole.written.len() || instruction_count(&plain.text) == count {
+            return Ok(());
+        }
+        let guilty = (0..whole.written.len()).find(|number| {
+            self.render(Mode::OnePlain(*number)).is_ok_and(|other| instruction_count(&other.text) != count)
+        });
+        let value = guilty.and_then(|number| whole.written.get(number)).map_or("", String::as_str);
+        Err(Diagnostic::error(format!(
+            "`{}` writes the value `{value}`, which changes the instructions around it",
+            self.name
+        ))
+        .at(Place::file(self.name))
+        .note("an empty value or a `#` at the start of a line ends or swallows what a `\\` continues")
+        .help("put it elsewhere in its line, or pass it through `| raw` if it may be an instruction"))
     }
 }
 
@@ -81,60 +139,7 @@ fn diagnose(template: &str, error: &Error, values: &serde_json::Value, read: &Re
     found.maybe_help(problem.help)
 }
 
-/// Where names of templates lead.
-struct Library {
-    root: PathBuf,
-    dirs: Vec<PathBuf>,
-    read: Arc<Mutex<Read>>,
-}
-
-/// The templates that were read: name to path relative to the root.
-type Read = BTreeMap<String, PathBuf>;
-
-impl Library {
-    fn load(&self, name: &str) -> Result<Option<String>, Error> {
-        let path = Path::new(name);
-        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(Error::new(ErrorKind::BadInclude, format!("includes `{name}`, which leaves its folder")));
-        }
-        for dir in &self.dirs {
-            let (dir, file) = (self.root.join(dir), dir.join(path));
-            let real = match self.root.join(&file).canonicalize() {
-                Ok(real) => real,
-                Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
-                Err(why) => return Err(unreadable(name, why)),
-            };
-            if !dir.canonicalize().is_ok_and(|dir| real.starts_with(dir)) {
-                let detail = format!("includes `{name}`, which is a link out of its folder");
-                return Err(Error::new(ErrorKind::BadInclude, detail));
-            }
-            let text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
-            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), file);
-            return Ok(Some(text));
-        }
-        let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("`{}`", dir.display())).collect();
-        let near = suggest("template", name, &self.names().iter().map(String::as_str).collect::<Vec<_>>());
-        let mut detail = format!("includes `{name}`, which is not in {}", dirs.join(" or "));
-        if let Some(near) = near {
-            detail = format!("{detail}; {near}");
-        }
-        Err(Error::new(ErrorKind::BadInclude, detail))
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = self.dirs.iter().flat_map(|dir| std::fs::read_dir(self.root.join(dir)).into_iter().flatten());
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "j2"))
-            .collect()
-    }
-}
-
-fn unreadable(name: &str, why: io::Error) -> Error {
-    Error::new(ErrorKind::BadInclude, format!("includes `{name}`, which cannot be read: {why}"))
-}
-
-fn environment<'a>(library: Library) -> Environment<'a> {
+fn environment<'a>(library: Library, writer: Arc<Writer>) -> Environment<'a> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
@@ -146,57 +151,11 @@ fn environment<'a>(library: Library) -> Environment<'a> {
     }
     // With an escape mode, what a macro or a `{% set %}` block gives is known from plain values.
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("dockerfile".into()));
-    environment.set_formatter(write_value);
+    environment.set_formatter(move |out, state, value| writer.write(out, state, value));
     environment.set_loader(move |name| library.load(name));
     super::filters::add(&mut environment);
     environment.add_filter("lines", lines);
     environment
-}
-
-/// `| lines`: a list, one line each; every single one is checked.
-fn lines(value: Value) -> Result<Value, Error> {
-    let mut text = String::new();
-    for (index, item) in value.try_iter()?.enumerate() {
-        let line = plain(&item)?;
-        if index > 0 {
-            text.push('\n');
-        }
-        text.push_str(&line);
-    }
-    Ok(Value::from_safe_string(text))
-}
-
-fn write_value(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let text = if value.is_safe() { value.to_string() } else { plain(value)? };
-    out.write_str(&text).map_err(Error::from)
-}
-
-/// The text of a value that stays within its line.
-fn plain(value: &Value) -> Result<String, Error> {
-    let refuse = |why: &str| Err(Error::new(ErrorKind::InvalidOperation, why.to_owned()));
-    match value.kind() {
-        ValueKind::String | ValueKind::Number => {}
-        ValueKind::Bool => return Ok(value.is_true().to_string()),
-        ValueKind::Seq | ValueKind::Iterable => {
-            return refuse("writes a list: say how, e.g. `| join(' ')` or `| lines`");
-        }
-        ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
-        kind => return refuse(&format!("writes a value of the kind {kind}, which has no text: name one of its parts")),
-    }
-    let text = value.to_string();
-    if text.contains(|c: char| c.is_control() && c != '\t') {
-        return refuse(
-            "writes a value with a newline or a control character, which could begin an instruction: if it may, \
-             pass it through `| raw`",
-        );
-    }
-    if text.trim_end().ends_with(['\\', '`']) || text.contains("<<") {
-        return refuse(
-            "writes a value that would take in the lines after it (`\\` at its end, or `<<`): if it may, pass it \
-             through `| raw`",
-        );
-    }
-    Ok(text)
 }
 
 /// Bytes with a limit, so that a runaway loop ends.

@@ -214,5 +214,11 @@ impl ContextUse {
     }
 }
 
+/// How many instructions a text has, right or wrong ones.
+pub fn instruction_count(text: &str) -> usize {
+    let mut errors = Vec::new();
+    lines::logical_lines(&source::Source::new("", text), &mut errors).1.len() + errors.len()
+}
+
 #[cfg(test)]
 mod tests;

@@ -79,6 +79,87 @@ fn values_stay_within_their_instruction() {
 }
 
 #[test]
+fn values_at_the_start_of_a_line_make_and_unmake_no_instruction() {
+    let template = "FROM a\nRUN b \\\n    {{ x }}\nRUN c\n";
+    for bad in ["# x", ""] {
+        let error = one(template, &json!({"x": bad})).unwrap_err();
+        assert!(error.contains(&format!("writes the value `{bad}`, which changes the instructions")), "{error}");
+    }
+    assert!(one(template, &json!({"x": "&& d # x"})).is_ok());
+    assert!(one("FROM a\n{{ x }}\nRUN c\n", &json!({"x": "# x"})).is_err());
+    assert_eq!(one("FROM a\n{{ x | raw }}\nRUN c\n", &json!({"x": ""})).unwrap(), "FROM a\n\nRUN c\n");
+    // A template that looks a value up by what it wrote is no error.
+    let lookup = "{% set k %}{{ x }}{% endset %}FROM {{ m[k] }}\n";
+    assert_eq!(one(lookup, &json!({"x": "a", "m": {"a": "b"}})).unwrap(), "FROM b\n");
+}
+
+#[test]
+fn the_shipped_templates_render_and_are_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = ["debian-base", "python-base", "base-notebook", "datascience-notebook", "r-notebook"];
+    let images: serde_json::Map<String, serde_json::Value> =
+        names.iter().map(|name| ((*name).to_owned(), json!({"image_name": format!("lab/{name}")}))).collect();
+    let mut rendered = 0;
+    for name in names {
+        let template = PathBuf::from(format!("images/{name}/Dockerfile.j2"));
+        if !root.join(&template).exists() {
+            continue;
+        }
+        let got = render(&root, &template, &[PathBuf::from("images")], &json!({"images": images})).unwrap();
+        assert!(got.files_read.contains(&PathBuf::from("images/macros.j2")), "{name}");
+        let options = crate::render::dockerfile::BuildOptions::default();
+        let file = crate::render::dockerfile::Dockerfile::read("Dockerfile", &got.text, &options).unwrap();
+        assert!(file.uses_mount && !file.uses_heredoc, "{name}");
+        rendered += 1;
+    }
+    assert!(rendered >= 4);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    /// Row S3: the template alone says how many instructions there are.
+    #[test]
+    fn s3_no_value_changes_the_number_of_instructions(
+        a in "([#\\\\`\"'<>$A-C \n\r\t{}%]|EOF|<<|RUN ){0,6}",
+        b in "\\PC{0,8}",
+        list in proptest::collection::vec("[a-z# \\\\]{0,3}", 0..4),
+        shape in proptest::collection::vec(0..7_usize, 1..6),
+    ) {
+        let pieces = [
+            "RUN echo {{ a }}\n",
+            "LABEL x=\"{{ b }}\" y={{ a }}\n",
+            "ENV A={{ a }} \\\n    B={{ b }}\n",
+            "RUN install \\\n{% for i in list %}\n    {{ i }} \\\n{% endfor %}\n    && true\n",
+            "{% set t %}{{ a }}-{{ b }}{% endset %}WORKDIR /{{ t }}\n",
+            "COPY {{ list | join(' ') }} {{ a }} /x/\n",
+            "# {{ b }}\nCMD [\"{{ a }}\"]\n",
+        ];
+        let template: String = std::iter::once("FROM a\n").chain(shape.iter().map(|at| pieces[*at])).collect();
+        if let Ok(text) = one(&template, &json!({"a": a, "b": b, "list": list})) {
+            proptest::prop_assert_eq!(crate::render::dockerfile::instruction_count(&text), 1 + shape.len(), "{}", text);
+        }
+    }
+
+    /// Whatever a template is, it ends with a text or an error.
+    #[test]
+    fn s3_no_template_panics(template in "(\\{\\{|\\}\\}|\\{%|%\\}| for x in a | endfor | if a | a |\\||raw|\\(|'|x|\n|\\PC){0,12}") {
+        let _ = one(&template, &json!({"a": [1, "b"]}));
+        let _ = crate::render::task_text::expand_text(&template, &json!({"a": "b"}), crate::render::task_text::Quote::Shell);
+    }
+
+    /// Whatever a Dockerfile is, it is read or refused with a place; pinning nothing changes nothing.
+    #[test]
+    fn s3_no_dockerfile_panics(text in "(FROM |RUN |COPY |ARG |ENV |ONBUILD |--from=|--mount=|type=bind,|\\$\\{?|\\}|a|=|:|/|\\\\\n|\n|<<E|E\n|#|\"|'|\\[|\\]|,| |\\PC){0,25}") {
+        use crate::render::dockerfile::{BuildOptions, Dockerfile};
+        match Dockerfile::read("Dockerfile", &text, &BuildOptions::default()) {
+            Ok(file) => proptest::prop_assert_eq!(file.pin(&std::collections::HashMap::new()), text),
+            Err(errors) => proptest::prop_assert!(errors.0.iter().all(|error| !error.places.is_empty())),
+        }
+    }
+}
+
+#[test]
 fn an_undefined_name_is_told_with_its_place() {
     let folder = Folder::new(&[
         ("images/macros.j2", "{% macro f() %}\nRUN {{ vresion }}\n{% endmacro %}\n"),

@@ -1,0 +1,64 @@
+//! Finds templates by name in given folders, and nowhere else. Knows nothing of what is in them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::{Error, ErrorKind};
+
+use crate::model::words::suggest;
+
+/// Where names of templates lead.
+pub(super) struct Library {
+    pub(super) root: PathBuf,
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) read: Arc<Mutex<Read>>,
+}
+
+/// The templates that were read: name to path relative to the root.
+pub(super) type Read = BTreeMap<String, PathBuf>;
+
+impl Library {
+    /// The text of the template `name`.
+    pub(super) fn load(&self, name: &str) -> Result<Option<String>, Error> {
+        let path = Path::new(name);
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(Error::new(ErrorKind::BadInclude, format!("includes `{name}`, which leaves its folder")));
+        }
+        for dir in &self.dirs {
+            let (dir, file) = (self.root.join(dir), dir.join(path));
+            let real = match self.root.join(&file).canonicalize() {
+                Ok(real) => real,
+                Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+                Err(why) => return Err(unreadable(name, why)),
+            };
+            if !dir.canonicalize().is_ok_and(|dir| real.starts_with(dir)) {
+                let detail = format!("includes `{name}`, which is a link out of its folder");
+                return Err(Error::new(ErrorKind::BadInclude, detail));
+            }
+            let text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), file);
+            return Ok(Some(text));
+        }
+        let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("`{}`", dir.display())).collect();
+        let near = suggest("template", name, &self.names().iter().map(String::as_str).collect::<Vec<_>>());
+        let mut detail = format!("includes `{name}`, which is not in {}", dirs.join(" or "));
+        if let Some(near) = near {
+            detail = format!("{detail}; {near}");
+        }
+        Err(Error::new(ErrorKind::BadInclude, detail))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = self.dirs.iter().flat_map(|dir| std::fs::read_dir(self.root.join(dir)).into_iter().flatten());
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "j2"))
+            .collect()
+    }
+}
+
+fn unreadable(name: &str, why: io::Error) -> Error {
+    Error::new(ErrorKind::BadInclude, format!("includes `{name}`, which cannot be read: {why}"))
+}
