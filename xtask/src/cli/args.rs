@@ -124,6 +124,16 @@ pub(super) enum Command {
     Accept(NamesArgs),
     /// Show past runs
     History(HistoryArgs),
+    /// Say what this machine lacks, with a fix for each
+    Doctor(DoctorArgs),
+    /// Check everything: format, lints, tests, the stack
+    Ci(CiArgs),
+    /// Say which images and tests changed files concern
+    Affected(AffectedArgs),
+    /// Print the script that completes commands and names of tasks in a shell
+    Completions(CompletionsArgs),
+    /// Work on the spec of the stack
+    Spec(SpecArgs),
 }
 
 /// Names of built-in commands (`run` is parsed apart).
@@ -229,4 +239,69 @@ pub(super) struct HistoryArgs {
     pub json: bool,
     /// The tasks of this run
     pub run: Option<i64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    /// What the tests of this project need, too
+    #[arg(long)]
+    pub all: bool,
+    /// Install and start what is missing
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CiArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Install and start what is missing
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Without building the real stack
+    #[arg(long)]
+    pub fast: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AffectedArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Files changed since this commit, those on disk included [default: the policy of the spec]
+    #[arg(long, value_name = "REF", conflicts_with = "files")]
+    pub base: Option<String>,
+    /// These files, relative to the root
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub files: Option<Vec<String>>,
+    /// How each image came to be affected
+    #[arg(long)]
+    pub explain: bool,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArgs {
+    /// bash, zsh, fish, powershell or elvish
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SpecArgs {
+    #[command(subcommand)]
+    pub command: SpecCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum SpecCommand {
+    /// Print a spec of an older form in the current one
+    Migrate {
+        /// [default: the `stack` of tasks.yaml]
+        file: Option<String>,
+    },
+    /// Check a spec and the FROM lines
+    Check {
+        /// [default: the `stack` of tasks.yaml]
+        file: Option<String>,
+    },
 }

@@ -1,17 +1,20 @@
 //! The command line: finds the command, parses its words, hands over. One file per command.
 
 mod args;
+mod ci;
 mod clean;
+mod doctor;
 mod list;
 mod project;
 mod records;
 mod run;
+mod stack;
 mod watch;
 mod words;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::model::{Diagnostic, Diagnostics};
 use crate::report;
@@ -56,6 +59,15 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Ignore(args) => records::ignore(&args, world),
         args::Command::Accept(args) => records::accept(&args, world),
         args::Command::History(args) => records::history(&args, world),
+        args::Command::Doctor(args) => doctor::doctor(&args, world),
+        args::Command::Ci(args) => ci::ci(&args, world),
+        args::Command::Affected(args) => stack::affected(&args, world),
+        args::Command::Spec(args) => stack::spec(&args, world),
+        args::Command::Completions(args) => {
+            let mut out = world.out.clone();
+            clap_complete::generate(args.shell, &mut args::Cli::command(), "xtask", &mut out);
+            Ok(0)
+        }
     }
 }
 

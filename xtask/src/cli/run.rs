@@ -43,6 +43,9 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     if prepared.args.dry_run || prepared.args.frozen {
         return Ok(dry(&mut prepared, &mut *reporter, &stop));
     }
+    if needs_engine(&prepared) {
+        super::doctor::ensure_for_run(prepared.args.yes, world)?;
+    }
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
     let options = options(&prepared, words, &stop);
@@ -86,6 +89,20 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)?;
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
     Ok(Some(Prepared { args, place, project, selection, warnings, sources, lock }))
+}
+
+/// Whether a task of the plan builds, tests or publishes images.
+fn needs_engine(prepared: &Prepared) -> bool {
+    let graph = &prepared.project.graph;
+    let is_image = |id: TaskId| {
+        graph.task(id).actions.iter().any(|action| match &action.kind {
+            crate::model::task::ActionKind::BuiltIn { name, .. } => {
+                name.starts_with("image_") || &**name == "base_image"
+            }
+            _ => false,
+        })
+    };
+    closure_with_setup(graph, &prepared.selection, prepared.args.single).into_iter().any(is_image)
 }
 
 /// Reads the files again after they changed; what is remembered of tasks stays.

@@ -62,8 +62,9 @@ pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>
     }
     if let Some(script) = bootstrap_of(services, reference)? {
         let pin = local_name(reference, &recipe(&services.root, reference, &script)?);
+        // An import makes a new id each time; the layer is what counts.
         if let Some(image) = look(&pin)?
-            && let Some(digest) = Digest::parse(&image.id)
+            && let Some(digest) = image.layers.first().and_then(|layer| Digest::parse(layer))
         {
             return Ok(Some(Basis { digest, id: Some(image.id), pin, image: None }));
         }

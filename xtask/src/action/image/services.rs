@@ -16,7 +16,7 @@ use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
 
 /// The stack with its edges.
-type Resolved = (Arc<Stack>, Arc<stack::Graph>);
+pub type Resolved = (Arc<Stack>, Arc<stack::Graph>);
 
 /// Shared by all actions of one project.
 pub struct Services {
@@ -77,6 +77,34 @@ impl Services {
                 Ok((Arc::new(stack), Arc::new(graph)))
             })
             .clone()
+    }
+
+    /// The stack with its edges, for commands.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the spec and the FROM lines.
+    pub fn resolved(&self) -> Result<Resolved, Diagnostics> {
+        self.stack()
+    }
+
+    /// Whether the Dockerfile of an image can see a file; in doubt it can.
+    pub fn sees(&self, image: &Image, file: &RepoPath) -> bool {
+        let Ok((stack, _)) = self.stack() else { return true };
+        let sources = [identity::source_path(&self.root, image), identity::rendered_path(image)];
+        if sources.contains(file) {
+            return true;
+        }
+        let plans = stack.plans.iter().filter(|plan| image.is_in(&plan.name));
+        plans.map(|plan| identity::context_of(self, &stack, image, plan)).any(|context| match context {
+            Err(_) => true,
+            Ok(context) => {
+                context
+                    .entries
+                    .iter()
+                    .any(|entry| RepoPath::new(&image.dir, &entry.path).is_some_and(|path| path == *file))
+                    || !self.root.join(file.as_path()).exists()
+            }
+        })
     }
 
     /// The images that the Dockerfile of one image needs in one plan.

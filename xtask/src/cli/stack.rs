@@ -1,0 +1,127 @@
+//! `affected` and `spec`: questions about the stack that need no engine.
+
+use serde_json::{Value, json};
+
+use super::args::{AffectedArgs, FileArgs, SpecArgs, SpecCommand};
+use super::project;
+use crate::action::image::Services;
+use crate::model::{Diagnostic, Diagnostics, RepoPath};
+use crate::stack::affected::{Affected, Change, affected as find_affected};
+use crate::stack::git::Git;
+use crate::stack::spec;
+use crate::stack::{ChangeMode, Graph, Stack};
+use crate::world::World;
+
+/// Where the spec is: the `stack` of tasks.yaml.
+fn spec_path(file: &FileArgs, given: Option<&str>, world: &World) -> Result<(project::Place, RepoPath), Diagnostics> {
+    let place = project::find(file, world)?;
+    let named = match given {
+        Some(given) => given.to_owned(),
+        None => {
+            let read = project::read(&place, world, &project::LoadOptions::default())?;
+            read.tasks.stack.map_or_else(|| "images/spec.yml".to_owned(), |spec| spec.value.to_string())
+        }
+    };
+    let path = RepoPath::new(&place.cwd, &named).filter(|path| place.root.join(path.as_path()).exists());
+    let path = path.or_else(|| RepoPath::from_root(&named));
+    let path = path.ok_or_else(|| Diagnostic::error(format!("spec `{named}` lies outside the root")))?;
+    Ok((place, path))
+}
+
+pub(super) fn spec(args: &SpecArgs, world: &World) -> Result<u8, Diagnostics> {
+    let file = FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() };
+    match &args.command {
+        SpecCommand::Migrate { file: given } => {
+            let (place, path) = spec_path(&file, given.as_deref(), world)?;
+            let stack = spec::load(&place.root, &path)?;
+            super::show(world, &Diagnostics(stack.warnings.clone()));
+            world.out.line(spec::to_current_form(&stack).trim_end());
+            Ok(0)
+        }
+        SpecCommand::Check { file: given } => {
+            let (place, path) = spec_path(&file, given.as_deref(), world)?;
+            let services = Services::new(&place.root, &world.env);
+            services.use_spec(path.clone());
+            let (stack, _) = services.resolved()?;
+            super::show(world, &Diagnostics(stack.warnings.clone()));
+            let images = crate::model::words::count(stack.images.len(), "image");
+            let plans = crate::model::words::count(stack.plans.len(), "plan");
+            world.out.line(&format!("`{path}` is fine: {images}, {plans}"));
+            Ok(0)
+        }
+    }
+}
+
+pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnostics> {
+    let (place, path) = spec_path(&args.file, None, world)?;
+    let services = Services::new(&place.root, &world.env);
+    services.use_spec(path);
+    let (stack, graph) = services.resolved()?;
+    let change = change(args, &place, &stack, world)?;
+    let visible = |image: usize, file: &RepoPath| Some(services.sees(&stack.images[image], file));
+    let found = find_affected(&stack, &graph, &change, &visible);
+    print(args, &stack, &graph, &found, world);
+    Ok(0)
+}
+
+fn change(args: &AffectedArgs, place: &project::Place, stack: &Stack, world: &World) -> Result<Change, Diagnostics> {
+    let git = Git::open(&place.root, &world.env)?;
+    if let Some(files) = &args.files {
+        let files = files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect();
+        return Ok(Change { files, ..Change::default() });
+    }
+    let Some(git) = git else {
+        return Err(Diagnostic::error("`affected` needs a git repository, or files")
+            .help("cargo xtask affected --files images/base/Dockerfile")
+            .into());
+    };
+    let branch = git.branch()?;
+    let base =
+        args.base.clone().or_else(|| (stack.change.mode == ChangeMode::Branch).then(|| stack.change.base.clone()));
+    let on_base = branch.as_deref() == base.as_deref();
+    let mut change = Change { branch, ..Change::default() };
+    match base.filter(|_| args.base.is_some() || !on_base) {
+        Some(base) => {
+            change.files = git.changed_since(&base)?;
+            change.messages = git.messages_since(&base)?;
+        }
+        None => {
+            change.files = git.changed_in_last_commit()?;
+            change.messages = git.head()?.into_iter().map(|head| head.message).collect();
+        }
+    }
+    Ok(change)
+}
+
+fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world: &World) {
+    let keys = |indices: &mut dyn Iterator<Item = &usize>| {
+        indices.map(|at| stack.images[*at].key.to_string()).collect::<Vec<_>>()
+    };
+    if args.json {
+        let chain = |at: &usize| (stack.images[*at].key.to_string(), Value::from(found.chain(stack, *at)));
+        let object = json!({
+            "images": keys(&mut found.images.keys()),
+            "tests": keys(&mut found.tests.keys()),
+            "why": found.images.keys().map(chain).collect::<serde_json::Map<_, _>>(),
+        });
+        world.out.line(&object.to_string());
+        return;
+    }
+    for at in found.images.keys() {
+        let key = &stack.images[*at].key;
+        if args.explain {
+            world.out.line(&format!("{key}: {}", found.chain(stack, *at).join(" <- ")));
+        } else {
+            world.out.line(key);
+        }
+    }
+    if args.explain {
+        for at in found.tests.keys().filter(|at| !found.images.contains_key(*at)) {
+            world.out.line(&format!(
+                "test of {}: {}",
+                stack.images[*at].key,
+                found.test_chain(stack, *at).join(" <- ")
+            ));
+        }
+    }
+}
