@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use xtask::docker::{BuildEvent, Builder, StepState};
-use xtask::model::{ImageRef, Secret};
+use xtask::model::{ImageRef, Secret, StopToken};
 
 use crate::support::{Lab, output};
 
@@ -180,6 +180,42 @@ fn secrets_leave_no_trace() {
     assert!(!hit, "the secret is in no layer and no configuration");
     let events = format!("{:?} {:?}", lab.events, lab.docker.history(&built.image).unwrap());
     assert!(!events.contains(value) && !format!("{:?}", lab.request.secrets).contains(value));
+}
+
+/// What others need to use an image as a cache is in it; a cache that is not there stops nothing.
+#[test]
+fn caches_are_written_and_may_be_missing() {
+    let mut lab = Lab::new("cache", Builder::BuildKit);
+    lab.request.inline_cache = true;
+    lab.request.cache_from = vec![format!("127.0.0.1:1/{}:none", lab.request.tags[0].name)];
+    let built = lab.build("FROM scratch\nCOPY tool /tool\nENV A=1\n").unwrap();
+    let mut archive = Vec::new();
+    lab.docker.save(&[&built.image], &mut archive, &StopToken::new()).unwrap();
+    let mark = b"moby.buildkit.cache.v0";
+    assert!(archive.windows(mark.len()).any(|window| window == mark), "the cache is in the configuration");
+}
+
+/// Networks and hosts of the build are those that were asked for.
+fn network_options_arrive(builder: Builder) {
+    let mut lab = Lab::new("network", builder);
+    lab.request.no_cache = true;
+    lab.request.network = Some("none".to_owned());
+    lab.request.extra_hosts = vec!["one.example:10.0.0.1".to_owned(), "two.example:10.0.0.2".to_owned()];
+    let words = r#"["/tool", "ls", "/sys/class/net", ",", "cat", "/etc/hosts"]"#;
+    lab.build(&format!("FROM scratch\nCOPY tool /tool\nRUN {words}\n")).unwrap();
+    let log = lab.log();
+    assert!(log.contains("lo\n") && !log.contains("eth0"), "{log}");
+    assert!(log.contains("10.0.0.1\tone.example") && log.contains("10.0.0.2\ttwo.example"), "{log}");
+}
+
+#[test]
+fn network_options_arrive_in_buildkit() {
+    network_options_arrive(Builder::BuildKit);
+}
+
+#[test]
+fn network_options_arrive_in_the_classic_builder() {
+    network_options_arrive(Builder::Classic);
 }
 
 /// A step speaks to the agent of this machine, if it was given to the build.

@@ -1,5 +1,7 @@
 //! What an engine says of itself. Knows nothing of images and containers.
 
+use bollard::models::SystemVersion;
+
 use super::{Docker, DockerError, ask};
 
 /// What is known of an engine.
@@ -42,13 +44,13 @@ impl Docker {
         let version = ask(self.endpoint(), self.api.version())?;
         let info = ask(self.endpoint(), self.api.info())?;
         let api = api_version(version.api_version.as_deref().unwrap_or_default());
+        let buildkit = has_buildkit(&version);
         let os = version.os.unwrap_or_default();
-        let podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
         let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         Ok(Engine {
             version: version.version.unwrap_or_default(),
             api,
-            buildkit: api >= (1, 39) && os == "linux" && !podman,
+            buildkit,
             os,
             arch: version.arch.unwrap_or_default(),
             free_disk: info.docker_root_dir.as_deref().filter(|_| self.dialer.is_local()).and_then(free_disk),
@@ -57,6 +59,22 @@ impl Docker {
             memory: count(info.mem_total),
         })
     }
+
+    /// Whether `build` can use BuildKit; the engine is asked at most once.
+    pub fn has_buildkit(&self) -> Result<bool, DockerError> {
+        if let Some(known) = self.buildkit.get() {
+            return Ok(*known);
+        }
+        let found = has_buildkit(&ask(self.endpoint(), self.api.version())?);
+        Ok(*self.buildkit.get_or_init(|| found))
+    }
+}
+
+/// Engines that speak the API but are none of Docker's have no session.
+fn has_buildkit(version: &SystemVersion) -> bool {
+    let podman = version.components.iter().flatten().any(|part| part.name.contains("Podman"));
+    let api = api_version(version.api_version.as_deref().unwrap_or_default());
+    api >= (1, 39) && version.os.as_deref() == Some("linux") && !podman
 }
 
 fn api_version(text: &str) -> (u32, u32) {

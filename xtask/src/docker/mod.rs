@@ -17,7 +17,7 @@ mod runtime;
 mod tls;
 mod transfer;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use auth::{AuthError, Credentials};
@@ -37,8 +37,10 @@ const LONG: Duration = Duration::from_hours(24);
 /// One Docker engine. Cheap to clone; a connection is made per request, so it outlives an engine's restart.
 #[derive(Clone)]
 pub struct Docker {
-    pub(crate) dialer: Arc<dial::Dialer>,
-    pub(crate) api: bollard::Docker,
+    dialer: Arc<dial::Dialer>,
+    api: bollard::Docker,
+    /// Asked once: an engine does not change its builders while it runs.
+    buildkit: Arc<OnceLock<bool>>,
 }
 
 impl Docker {
@@ -47,7 +49,7 @@ impl Docker {
     pub fn connect(endpoint: &Endpoint) -> Result<Self, DockerError> {
         let dialer = Arc::new(dial::Dialer::new(endpoint)?);
         let api = dial::client(&dialer)?;
-        Ok(Self { dialer, api })
+        Ok(Self { dialer, api, buildkit: Arc::default() })
     }
 
     /// What the engine is called in messages, e.g. `unix:///var/run/docker.sock`.

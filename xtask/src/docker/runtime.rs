@@ -11,7 +11,7 @@ use super::DockerError;
 use crate::model::StopToken;
 
 /// How often a waiting thread looks whether it is told to stop.
-const GLANCE: Duration = Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_millis(40);
 /// Events that may wait for a slow listener before the engine has to wait as well.
 const BACKLOG: usize = 256;
 
@@ -24,7 +24,8 @@ fn runtime() -> &'static Runtime {
         )]
         Builder::new_multi_thread()
             .worker_threads(2)
-            .max_blocking_threads(64)
+            // Each context on its way may hold a handful of readers, and builds run side by side.
+            .max_blocking_threads(256)
             .thread_name("docker")
             .enable_all()
             .build()

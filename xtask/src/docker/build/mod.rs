@@ -149,7 +149,7 @@ impl Docker {
         stop: &StopToken,
     ) -> Result<BuildResult, DockerError> {
         let builder = match request.builder {
-            Builder::Auto if self.engine()?.buildkit => Builder::BuildKit,
+            Builder::Auto if self.has_buildkit()? => Builder::BuildKit,
             Builder::Auto => Builder::Classic,
             chosen => chosen,
         };
