@@ -20,15 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl RealRegistry {
     /// Open to everyone, deletion allowed.
     pub fn start() -> Result<Self> {
-        Self::launch(None)
+        Self::launch(None, None)
     }
 
     /// Wants this user and password (by `htpasswd`).
     pub fn with_login(user: &str, password: &str) -> Result<Self> {
-        Self::launch(Some((user, password)))
+        Self::launch(Some((user, password)), None)
     }
 
-    fn launch(login: Option<(&str, &str)>) -> Result<Self> {
+    /// Speaks TLS with this certificate and key (PEM files).
+    pub fn with_tls(certificate: &Path, key: &Path) -> Result<Self> {
+        Self::launch(None, Some((certificate, key)))
+    }
+
+    fn launch(login: Option<(&str, &str)>, tls: Option<(&Path, &Path)>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let auth = match login {
             None => String::new(),
@@ -41,10 +46,13 @@ impl RealRegistry {
                 format!("auth: {{ htpasswd: {{ realm: test, path: {} }} }}\n", file.display())
             }
         };
+        let tls = tls.map_or(String::new(), |(certificate, key)| {
+            format!(", tls: {{ certificate: {}, key: {} }}", certificate.display(), key.display())
+        });
         let config = format!(
             "version: 0.1\nlog: {{ level: info, accesslog: {{ disabled: true }} }}\n\
              storage: {{ filesystem: {{ rootdirectory: {0}/data }}, delete: {{ enabled: true }} }}\n\
-             http: {{ addr: 127.0.0.1:0 }}\n{auth}",
+             http: {{ addr: 127.0.0.1:0{tls} }}\n{auth}",
             dir.path().display()
         );
         let config_path = dir.path().join("config.yml");
