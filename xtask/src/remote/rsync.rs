@@ -16,7 +16,7 @@ pub enum Filter {
 /// What to copy and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncSpec {
-    /// A folder here, absolute; its content is copied.
+    /// A folder here, absolute, whose content is copied; or a single file.
     pub source: PathBuf,
     pub filters: Vec<Filter>,
     /// What the source does not have goes away on the other side.
@@ -43,6 +43,11 @@ impl SyncSpec {
             checksum: false,
             options: Vec::new(),
         }
+    }
+
+    /// Whether the source is a single file.
+    pub(super) fn is_file(&self) -> bool {
+        self.source.is_file()
     }
 }
 
@@ -88,7 +93,8 @@ pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<O
         ["rsync", "-aH", "-s", "--partial-dir=.rsync-partial", "--delay-updates", "--outbuf=N", "--info=progress2"]
             .map(OsString::from)
             .to_vec();
-    if spec.delete {
+    let end = if spec.is_file() { "" } else { "/" };
+    if spec.delete && !spec.is_file() {
         argv.push("--delete-delay".into());
     }
     if spec.checksum {
@@ -115,8 +121,8 @@ pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<O
     }
     // A trailing `/` means the content of the folder. An absolute path is never taken for `host:path`.
     let mut source = spec.source.clone().into_os_string();
-    source.push("/");
-    argv.extend(["--".into(), source, format!("{}/", operand.trim_end_matches('/')).into()]);
+    source.push(end);
+    argv.extend(["--".into(), source, format!("{}{end}", operand.trim_end_matches('/')).into()]);
     Ok(argv)
 }
 

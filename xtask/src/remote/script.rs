@@ -6,8 +6,8 @@
 /// The folder of the notes, below the root of a host.
 pub(super) const NOTES: &str = ".xtask-sync";
 
-/// Words: root, then for each tree its path below the root, the name of its note, and the note that would mean
-/// "nothing to do". Prints one line for each: `same`, `outside`, or `differs` and the note as it was.
+/// Words: root, then for each tree `d` (or `f` for a single file), its path below the root, the name of its note, and the
+/// note that would mean "nothing to do". Prints one line for each: `same`, `outside`, or `differs` and the note as it was.
 ///
 /// A tree is the same if its note is as wanted and nothing in it was changed after the note was written. A tree whose
 /// path leads out of the root through a link is refused. Making the folder and withdrawing the note are done here too,
@@ -17,18 +17,23 @@ root=$1; shift
 mkdir -p -- "$root/.xtask-sync" && cd -- "$root" || exit 1
 base=$(pwd -P)
 while [ $# -gt 0 ]; do
-    tree=$1 note=.xtask-sync/$2 want=$3; shift 3
-    near=$tree
+    kind=$1 tree=$2 note=.xtask-sync/$3 want=$4; shift 4
+    folder=$tree
+    if [ "$kind" = f ]; then
+        if [ -L "./$tree" ] || [ -d "./$tree" ]; then echo outside; continue; fi
+        case $tree in */*) folder=${tree%/*} ;; *) folder= ;; esac
+    fi
+    near=$folder
     while [ ! -e "./$near" ] && [ ! -L "./$near" ] && [ "$near" != "${near%/*}" ]; do near=${near%/*}; done
-    if [ -e "./$near" ] || [ -L "./$near" ]; then
+    if [ -n "$near" ] && { [ -e "./$near" ] || [ -L "./$near" ]; }; then
         real=$(cd -- "./$near" 2>/dev/null && pwd -P)
         if [ "$real" != "$base/$near" ]; then echo outside; continue; fi
     fi
     have=$(cat "$note" 2>/dev/null)
-    if [ -d "./$tree" ] && [ "$have" = "$want" ] && [ -z "$(find "./$tree" -cnewer "$note" -print 2>&1 | head -n 1)" ]; then
+    if [ "-$kind" "./$tree" ] && [ "$have" = "$want" ] && [ -z "$(find "./$tree" -cnewer "$note" -print 2>&1 | head -n 1)" ]; then
         echo same
     else
-        rm -f "$note" && mkdir -p "./$tree" || exit 1
+        rm -f "$note" && mkdir -p "./$folder" || exit 1
         echo "differs $have"
     fi
 done

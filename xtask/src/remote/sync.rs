@@ -25,12 +25,12 @@ pub struct Place {
     pub root: String,
 }
 
-/// One folder to one host.
+/// One folder (or file) to one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub spec: SyncSpec,
     pub place: Place,
-    /// Below the root of the place.
+    /// Of the copy, below the root of the place.
     pub path: String,
     /// Deletes even if the source is empty or has lost more than half of its files.
     pub allow_collapse: bool,
@@ -236,7 +236,8 @@ fn look(
     let mut words = vec![root.to_owned()];
     for (number, state) in ready {
         let job = &jobs[*number];
-        words.extend([job.path.clone(), job.note_name(), state.note()]);
+        let kind = if job.spec.is_file() { "f" } else { "d" };
+        words.extend([kind.to_owned(), job.path.clone(), job.note_name(), state.note()]);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (result, said) = link.script(script::BEFORE, &words, stop)?;

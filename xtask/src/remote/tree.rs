@@ -1,4 +1,4 @@
-//! The digest of a folder as rsync sees it: names, kinds, modes, sizes, times. Knows nothing of contents.
+//! The digest of a folder or file as rsync sees it: names, kinds, modes, sizes, times. Knows nothing of contents.
 
 use std::fs;
 use std::io;
@@ -21,41 +21,36 @@ pub(super) struct TreeState {
 }
 
 impl TreeState {
-    /// Reads a folder. `salt` is what else decides about the copy: filters and options.
+    /// Reads a folder or a file. `salt` is what else decides about the copy: filters and options.
     pub(super) fn read(root: &Path, salt: &str) -> Result<Self, RemoteError> {
-        let (mut seen, mut hidden, mut count) = (Hasher::new(), Hasher::new(), 0);
-        seen.field(salt);
+        let mut reading = Reading { seen: Hasher::new(), hidden: Hasher::new(), count: 0 };
+        reading.seen.field(salt);
+        if root.is_file() {
+            let meta = fs::metadata(root).map_err(|cause| unreadable(root, &cause))?;
+            reading.entry(Path::new(""), root, &meta);
+            return Ok(reading.finish());
+        }
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let path = root.join(&folder);
-            let unreadable =
-                |cause: io::Error| RemoteError::Unreadable { path: path.clone(), cause: cause.to_string() };
-            let mut names: Vec<_> =
-                fs::read_dir(&path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-            names.sort_by_key(|entry| entry.file_name());
-            for entry in names {
-                let Ok(meta) = entry.metadata() else {
-                    // It vanished while we read: whatever the digest says, it is not that of a quiet folder.
-                    seen.field("gone");
-                    continue;
-                };
+            let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let mut entries = entries.map_err(|cause| unreadable(&path, &cause))?;
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
                 let name = folder.join(entry.file_name());
-                let size = if meta.is_dir() { 0 } else { meta.size() };
-                let time = if meta.is_symlink() { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
-                seen.field(name.as_os_str().as_bytes());
-                seen.field(format!("{:o} {size} {}.{} {} {}", meta.mode(), time.0, time.1, meta.uid(), meta.gid()));
-                if meta.is_symlink() {
-                    seen.field(fs::read_link(entry.path()).unwrap_or_default().as_os_str().as_bytes());
+                match entry.metadata() {
+                    Ok(meta) => reading.entry(&name, &entry.path(), &meta),
+                    // It vanished while we read: whatever the digest says, it is not that of a quiet folder.
+                    Err(_) => {
+                        reading.seen.field("gone");
+                    }
                 }
-                hidden.field(format!("{} {} {}", meta.ino(), meta.ctime(), meta.ctime_nsec()));
-                if meta.is_dir() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(name);
-                } else {
-                    count += 1;
                 }
             }
         }
-        Ok(Self { seen: seen.finish().hex(), hidden: hidden.finish().hex(), count })
+        Ok(reading.finish())
     }
 
     /// As it is noted on a host.
@@ -74,6 +69,34 @@ impl TreeState {
         let before = note.split(' ').nth(2).and_then(|count| count.parse::<u64>().ok());
         before.is_some_and(|before| before >= 10 && self.count * 2 < before)
     }
+}
+
+struct Reading {
+    seen: Hasher,
+    hidden: Hasher,
+    count: u64,
+}
+
+impl Reading {
+    fn entry(&mut self, name: &Path, path: &Path, meta: &fs::Metadata) {
+        let size = if meta.is_dir() { 0 } else { meta.size() };
+        let time = if meta.is_symlink() { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
+        self.seen.field(name.as_os_str().as_bytes());
+        self.seen.field(format!("{:o} {size} {}.{} {} {}", meta.mode(), time.0, time.1, meta.uid(), meta.gid()));
+        if meta.is_symlink() {
+            self.seen.field(fs::read_link(path).unwrap_or_default().as_os_str().as_bytes());
+        }
+        self.hidden.field(format!("{} {} {}", meta.ino(), meta.ctime(), meta.ctime_nsec()));
+        self.count += u64::from(!meta.is_dir());
+    }
+
+    fn finish(self) -> TreeState {
+        TreeState { seen: self.seen.finish().hex(), hidden: self.hidden.finish().hex(), count: self.count }
+    }
+}
+
+fn unreadable(path: &Path, cause: &io::Error) -> RemoteError {
+    RemoteError::Unreadable { path: path.to_owned(), cause: cause.to_string() }
 }
 
 #[cfg(test)]

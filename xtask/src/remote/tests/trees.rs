@@ -170,3 +170,29 @@ fn unchanged_files_become_links_to_another_tree() {
     assert_eq!(inode("first"), inode("second"));
     assert_same(&source, &tree("second"));
 }
+
+#[test]
+fn a_single_file_is_copied_without_what_stands_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tasks.yaml");
+    fs::write(&file, "version: 1\n").unwrap();
+    fs::write(dir.path().join("other"), "x").unwrap();
+    let place = Place { target: None, root: dir.path().join("root/deep").to_str().unwrap().to_owned() };
+    let root = Path::new(&place.root);
+    let jobs =
+        [job(&file, &place, "tasks.yaml"), job(&file, &place, "ci/deep/tasks.yaml"), job(&file, &place, "taken")];
+    fs::create_dir_all(root).unwrap();
+    std::os::unix::fs::symlink(dir.path(), root.join("taken")).unwrap();
+    let reports = run(&jobs);
+    assert!(matches!(reports[2].state, JobState::Failed(RemoteError::Dangerous { .. })), "{reports:?}");
+    for path in ["tasks.yaml", "ci/deep/tasks.yaml"] {
+        assert_eq!(fs::read_to_string(root.join(path)).unwrap(), "version: 1\n");
+    }
+    assert!(run(&jobs[..2]).iter().all(|report| report.state == JobState::Same));
+    fs::write(&file, "version: 2\n").unwrap();
+    assert!(run(&jobs[..2]).iter().all(|report| matches!(report.state, JobState::Copied { .. })));
+    assert_eq!(fs::read_to_string(root.join("ci/deep/tasks.yaml")).unwrap(), "version: 2\n");
+    let mut names: Vec<_> = fs::read_dir(root).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".xtask-sync", "ci", "taken", "tasks.yaml"]);
+}
