@@ -1,13 +1,14 @@
 //! The edges between the images: FROM lines reconciled with depend_on. Knows no Dockerfile syntax: the caller says
 //! which images a Dockerfile mentions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::task::At;
 use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, words};
 
 use super::order;
-use super::spec::cycle_error;
+use super::spec::{cycle_error, parent_indices};
 use super::tags::full_name;
 use super::types::{Form, Image, Plan, Stack};
 
@@ -60,11 +61,12 @@ pub fn resolve(
     let mut errors = Vec::new();
     let mut uses: BTreeMap<(usize, usize), Vec<Use>> = BTreeMap::new();
     let mut unread = BTreeSet::new();
+    let names = Names::new(&stack, registry);
     for (at, image) in stack.images.iter().enumerate() {
         for (plan_at, plan) in stack.plans.iter().enumerate().filter(|(_, plan)| image.is_in(&plan.name)) {
             match mentions(image, plan) {
                 Ok(found) => {
-                    let known = |mention| use_of(&stack, registry, image, mention, &mut errors);
+                    let known = |mention| use_of(&stack, &names, image, mention, &mut errors);
                     uses.insert((at, plan_at), found.into_iter().filter_map(known).collect());
                 }
                 Err(found) => {
@@ -80,7 +82,7 @@ pub fn resolve(
     }
     skipped_parents(&stack, &uses, &mut errors);
     complete(&mut stack, &uses);
-    let parents = parents_of(&stack);
+    let parents = parent_indices(&stack);
     match order::topological(&parents) {
         Ok(order) if errors.is_empty() => Ok(sorted(stack, &order, &uses)),
         Ok(_) => Err(all(errors)),
@@ -105,7 +107,7 @@ fn all(errors: Vec<Diagnostic>) -> Diagnostics {
 /// What a mention stands for; `None` where that is an error, which is reported.
 fn use_of(
     stack: &Stack,
-    registry: Option<&str>,
+    names: &Names<'_>,
     image: &Image,
     mention: Mention,
     errors: &mut Vec<Diagnostic>,
@@ -121,48 +123,75 @@ fn use_of(
     if parsed.digest.is_some() || stack.bases.iter().any(|base| base.reference == mention.reference) {
         return found(Source::Outside);
     }
-    if let Some(at) = image_of(stack, registry, image, &parsed) {
+    if let Some(at) = image_of(stack, names, image, &parsed) {
         return found(Source::Image(at));
     }
-    if is_in_our_namespace(stack, registry, &parsed.name) {
+    if parsed.name.rsplit_once('/').is_some_and(|(space, _)| names.spaces.contains(space)) {
         errors.push(missing_parent(stack, image, &parsed.name, mention.place));
         return None;
     }
     found(Source::Outside)
 }
 
-/// The image of the stack that a reference names: by its image_name, by its name in the registry, by its key.
-fn image_of(stack: &Stack, registry: Option<&str>, image: &Image, reference: &ImageRef) -> Option<usize> {
-    let tag = reference.tag.as_deref().unwrap_or_default();
-    let variant = |other: &&(usize, &Image)| match &other.1.variant {
+/// Every name that an image of the stack may be mentioned by.
+struct Names<'a> {
+    /// Its image_name, its name in the registry, its key; several images where they are variants of one.
+    images: HashMap<Cow<'a, str>, Vec<usize>>,
+    /// What stands before the last `/` of the names that are ours.
+    spaces: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(stack: &'a Stack, registry: Option<&'a str>) -> Self {
+        let mut images: HashMap<Cow<'a, str>, Vec<usize>> = HashMap::new();
+        let mut add = |name: Cow<'a, str>, at: usize| {
+            let known = images.entry(name).or_default();
+            if !known.contains(&at) {
+                known.push(at);
+            }
+        };
+        for (at, image) in stack.images.iter().enumerate() {
+            add(Cow::Borrowed(&image.image_name), at);
+            if registry.is_some() {
+                add(Cow::Owned(full_name(registry, image)), at);
+            }
+        }
+        // A key is a name too, unless it is the name of something else.
+        for (at, image) in stack.images.iter().enumerate() {
+            images.entry(Cow::Borrowed(&image.key)).or_insert_with(|| vec![at]);
+        }
+        let own = stack.images.iter().filter_map(|image| Some(image.image_name.rsplit_once('/')?.0));
+        Self { images, spaces: own.chain(registry).collect() }
+    }
+}
+
+/// The image of the stack that a reference names.
+fn image_of(stack: &Stack, names: &Names<'_>, image: &Image, reference: &ImageRef) -> Option<usize> {
+    if let Some(named) = names.images.get(reference.name.as_str()) {
+        return Some(variant_of(stack, named, reference.tag.as_deref().unwrap_or_default()));
+    }
+    // The older programs took the name from the key, whatever the file said.
+    if !matches!(stack.form, Form::Tag | Form::Plans) {
+        return None;
+    }
+    let last = |name: &'_ str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = last(&reference.name);
+    let fits = |other: &&Image| *other.key == *wanted || last(&other.image_name) == wanted;
+    let parent = image.depend_on.iter().filter_map(|parent| stack.image(&parent.value)).find(fits)?;
+    stack.images.iter().position(|other| other.key == parent.key)
+}
+
+/// Which of several images of one repository a tag means: the variant that leads it, else the one without.
+fn variant_of(stack: &Stack, named: &[usize], tag: &str) -> usize {
+    let leads = |at: &&usize| match &stack.images[**at].variant {
         Some(variant) => {
             tag.strip_prefix(variant.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         }
         None => false,
     };
-    let pick = |fits: &dyn Fn(&Image) -> bool| {
-        let fitting: Vec<(usize, &Image)> = stack.images.iter().enumerate().filter(|(_, other)| fits(other)).collect();
-        let plain = |other: &&(usize, &Image)| other.1.variant.is_none();
-        fitting.iter().find(variant).or_else(|| fitting.iter().find(plain)).map(|(at, _)| *at)
-    };
-    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-    pick(&|other| other.image_name == reference.name)
-        .or_else(|| pick(&|other| registry.is_some() && full_name(registry, other) == reference.name))
-        .or_else(|| pick(&|other| *other.key == *reference.name))
-        // The older programs took the name from the key, whatever the file said.
-        .or_else(|| {
-            let old = matches!(stack.form, Form::Tag | Form::Plans);
-            let declared = |other: &Image| image.depend_on.iter().any(|parent| parent.value == other.key);
-            pick(&|other| {
-                old && declared(other) && [&*other.key, &last(&other.image_name)].contains(&&*last(&reference.name))
-            })
-        })
-}
-
-fn is_in_our_namespace(stack: &Stack, registry: Option<&str>, name: &str) -> bool {
-    let Some((space, _)) = name.rsplit_once('/') else { return false };
-    let ours = |image: &Image| image.image_name.rsplit_once('/').is_some_and(|(own, _)| own == space);
-    registry == Some(space) || stack.images.iter().any(ours)
+    let plain = |at: &&usize| stack.images[**at].variant.is_none();
+    // A name is only known with an image, so there is a first one.
+    named.iter().find(leads).or_else(|| named.iter().find(plain)).copied().unwrap_or(named[0])
 }
 
 fn missing_parent(stack: &Stack, image: &Image, name: &str, place: Place) -> Diagnostic {
@@ -244,12 +273,6 @@ fn complete(stack: &mut Stack, uses: &BTreeMap<(usize, usize), Vec<Use>>) {
     }
 }
 
-fn parents_of(stack: &Stack) -> Vec<Vec<usize>> {
-    let index: BTreeMap<&str, usize> = stack.images.iter().enumerate().map(|(at, image)| (&*image.key, at)).collect();
-    let known = |image: &Image| image.depend_on.iter().filter_map(|key| index.get(&*key.value).copied()).collect();
-    stack.images.iter().map(known).collect()
-}
-
 fn sorted(mut stack: Stack, order: &[usize], uses: &BTreeMap<(usize, usize), Vec<Use>>) -> (Stack, Graph) {
     let mut new_place = vec![0; order.len()];
     for (new, old) in order.iter().enumerate() {
@@ -267,7 +290,7 @@ fn sorted(mut stack: Stack, order: &[usize], uses: &BTreeMap<(usize, usize), Vec
         .map(|((image, plan), uses)| ((new_place[*image], *plan), uses.iter().map(moved).collect()))
         .collect();
     stack.images = order.iter().map(|at| stack.images[*at].clone()).collect();
-    let parents = parents_of(&stack);
+    let parents = parent_indices(&stack);
     let mut children = vec![Vec::new(); parents.len()];
     for (child, needed) in parents.iter().enumerate() {
         for parent in needed {

@@ -2,6 +2,7 @@
 
 pub mod affected;
 pub mod artifacts;
+pub mod change;
 pub mod git;
 pub mod graph;
 pub mod key;

@@ -1,7 +1,7 @@
 //! Checks the names of a stack against one another and against the folders, and sorts the images. Knows nothing
 //! of YAML or Dockerfiles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{Diagnostic, ImageRef, words};
@@ -19,8 +19,7 @@ pub fn check(draft: &mut Draft, folders: &[Folder], findings: &mut Findings) {
     roots(draft, folders, findings);
     folder_of_each_key(&draft.stack, folders, findings);
     key_of_each_folder(&draft.stack, folders, findings);
-    let parents: Vec<Vec<usize>> = draft.stack.images.iter().map(|image| parent_indices(&draft.stack, image)).collect();
-    match order::topological(&parents) {
+    match order::topological(&parent_indices(&draft.stack)) {
         Ok(sorted) => {
             let images = std::mem::take(&mut draft.stack.images);
             draft.stack.images = sorted.into_iter().map(|at| images[at].clone()).collect();
@@ -29,9 +28,11 @@ pub fn check(draft: &mut Draft, folders: &[Folder], findings: &mut Findings) {
     }
 }
 
-fn parent_indices(stack: &Stack, image: &Image) -> Vec<usize> {
-    let index = |key: &str| stack.images.iter().position(|other| &*other.key == key);
-    image.depend_on.iter().filter_map(|parent| index(&parent.value)).collect()
+/// The parents of every image by index; unknown ones are left out.
+pub fn parent_indices(stack: &Stack) -> Vec<Vec<usize>> {
+    let index: HashMap<&str, usize> = stack.images.iter().enumerate().map(|(at, image)| (&*image.key, at)).collect();
+    let known = |image: &Image| image.depend_on.iter().filter_map(|key| index.get(&*key.value).copied()).collect();
+    stack.images.iter().map(known).collect()
 }
 
 /// A cycle as one error with one place per edge.
@@ -55,7 +56,7 @@ pub fn cycle_error(images: &[Image], cycle: &[usize]) -> Diagnostic {
 }
 
 fn names(stack: &Stack, findings: &mut Findings) {
-    let mut seen: Vec<&Image> = Vec::new();
+    let mut seen: HashMap<(&str, Option<&str>), &Image> = HashMap::new();
     for image in &stack.images {
         let fine = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if image.key.is_empty() || !image.key.chars().all(fine) || image.key.starts_with(['.', '-']) {
@@ -77,8 +78,7 @@ fn names(stack: &Stack, findings: &mut Findings) {
                 .note("a repository has lower-case letters, digits, `.`, `_`, `-` and `/`, and no tag"),
             );
         }
-        let same = |other: &&&Image| other.image_name == image.image_name && other.variant == image.variant;
-        if let Some(other) = seen.iter().find(same) {
+        if let Some(other) = seen.insert((&image.image_name, image.variant.as_deref()), image) {
             findings.error(
                 Diagnostic::error(format!(
                     "images `{}` and `{}` have the same image_name `{}`",
@@ -89,7 +89,6 @@ fn names(stack: &Stack, findings: &mut Findings) {
                 .note("each would overwrite the tags of the other"),
             );
         }
-        seen.push(image);
     }
 }
 
@@ -130,6 +129,7 @@ fn plans(stack: &Stack, findings: &mut Findings) {
 
 fn references(stack: &Stack, folders: &[Folder], findings: &mut Findings) {
     let keys: Vec<&str> = stack.images.iter().map(|image| &*image.key).collect();
+    let known: HashSet<&str> = keys.iter().copied().collect();
     let plans: Vec<&str> = stack.plans.iter().map(|plan| &*plan.name).collect();
     let cmds: Vec<&str> = stack.info_cmds.iter().map(|cmd| cmd.name.as_str()).collect();
     for image in &stack.images {
@@ -137,7 +137,7 @@ fn references(stack: &Stack, folders: &[Folder], findings: &mut Findings) {
         for parent in &image.depend_on {
             let message = if !parents.insert(&parent.value) {
                 format!("image `{}` names `{}` twice in depend_on", image.key, parent.value)
-            } else if keys.contains(&&*parent.value) {
+            } else if known.contains(&*parent.value) {
                 continue;
             } else {
                 format!("image `{}` has unknown depend_on `{}`", image.key, parent.value)
@@ -218,9 +218,10 @@ fn relative<'a>(stack: &Stack, image: &'a Image) -> std::borrow::Cow<'a, str> {
 fn folder_of_each_key(stack: &Stack, folders: &[Folder], findings: &mut Findings) {
     let names: Vec<&str> =
         folders.iter().filter(|folder| folder.has_dockerfile).map(|folder| folder.path.as_str()).collect();
+    let by_path: HashMap<&str, &Folder> = folders.iter().map(|folder| (folder.path.as_str(), folder)).collect();
     for image in &stack.images {
         let wanted = relative(stack, image);
-        let (message, help) = match folders.iter().find(|folder| folder.path == wanted) {
+        let (message, help) = match by_path.get(&*wanted) {
             Some(folder) if folder.has_dockerfile => continue,
             Some(_) => (format!("the folder `{}` of image `{}` holds no Dockerfile", image.dir, image.key), None),
             None => (

@@ -71,7 +71,12 @@ pub fn folders(dir: &Path) -> Vec<Folder> {
 
 fn folder_names(dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let folder = |entry: &std::fs::DirEntry| entry.path().is_dir();
+    // Contexts may hold many files: only links are worth a question to the disk.
+    let folder = |entry: &std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+        Ok(kind) => kind.is_dir(),
+        Err(_) => false,
+    };
     entries.flatten().filter(folder).filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 

@@ -12,7 +12,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use check::cycle_error;
+pub use check::{cycle_error, parent_indices};
 pub use load::{folders, load};
 pub use migrate::to_current_form;
 pub use read::{Folder, Source, empty, parse};
