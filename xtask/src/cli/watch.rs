@@ -14,6 +14,7 @@ use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::{Diagnostic, Diagnostics, Event, RepoPath, StopToken};
 use crate::report::Reporter;
+use crate::report::keys::{KeyMode, keys};
 use crate::store::{STATE_DIR, glob};
 use crate::watch::{Batch, How, WatchDir, Watcher};
 use crate::world::World;
@@ -72,7 +73,11 @@ pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> 
     rounds.run(&mut prepared, None)?;
     while !stop.is_requested() {
         rounds.reporter.event(&Event::WatchIdle { keys: reads_keys });
-        match next(&wakes, &stop) {
+        // Only while nothing runs: an interactive task finds the terminal as it was.
+        let key_mode = reads_keys.then(KeyMode::of_stdin).flatten();
+        let wake = next(&wakes, &stop);
+        drop(key_mode);
+        match wake {
             None | Some(Wake::Key(Key::Quit)) => break,
             Some(Wake::Key(Key::RunAll)) => rounds.run(&mut prepared, None)?,
             Some(Wake::Key(Key::RunFailed)) => rounds.run_failed(&mut prepared)?,
@@ -119,15 +124,15 @@ fn next(wakes: &Receiver<Wake>, stop: &StopToken) -> Option<Wake> {
     }
 }
 
-/// Lines of the terminal as keys; the thread ends with the program.
+/// Keys of the terminal; the thread ends with the program.
 fn read_keys(sender: Sender<Wake>) {
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            let key = match line.trim() {
-                "" => Key::RunAll,
-                "r" => Key::RunFailed,
-                "e" => Key::Explain,
-                "q" => Key::Quit,
+        for key in keys(std::io::stdin()) {
+            let key = match key {
+                b'\n' => Key::RunAll,
+                b'r' => Key::RunFailed,
+                b'e' => Key::Explain,
+                b'q' => Key::Quit,
                 _ => continue,
             };
             if sender.send(Wake::Key(key)).is_err() {

@@ -182,8 +182,8 @@ impl Reporter for Fancy {
         }
         let text = said.for_people();
         if let Event::RunFinished { exit, counts, duration, saved } = event {
-            let (tone, word, rest) = super::summary::last_line(*exit, counts, *duration, *saved);
-            state.last = format!("{} {rest}", state.narrator.manner.paint.tone(tone, word));
+            let (tone, word, _) = super::summary::last_line(*exit, counts, *duration, *saved);
+            state.last = state.narrator.manner.paint.tone(tone, word);
             state.rows.clear();
             state.paint(&text, Lines::None, now);
         } else if !text.is_empty() {
@@ -278,11 +278,7 @@ error: task `test:b` failed: 1 of 2 checks failed
       failed  1 failed, 1 ran, 1 up to date in 1m 12s, 3m 04s saved";
         assert_eq!(seen(&tape), end);
         fancy.event(&Event::WatchIdle { keys: false });
-        assert!(
-            seen(&tape).ends_with("waiting for changes  last: failed 1 failed, 1 ran, 1 up to…"),
-            "{}",
-            seen(&tape)
-        );
+        assert!(seen(&tape).ends_with("\nwaiting for changes  last run: failed"), "{}", seen(&tape));
         fancy.finish();
         assert!(seen(&tape).ends_with("s saved"));
     }

@@ -1,8 +1,8 @@
 //! For GitHub's log: the output of each task folded, annotations for failures, a job summary. Knows nothing of what is
 //! worth telling.
 //!
-//! The runner executes every line that looks like one of its commands, whoever wrote it. So all text that is not a
-//! command of ours is written while commands are switched off, under a token that no task can guess.
+//! The runner executes every line that looks like one of its commands, whoever wrote it. So text of others with such a
+//! line is written while commands are switched off, under a token that no task can guess.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
@@ -48,10 +48,10 @@ impl Github {
         }
     }
 
-    /// `text` with commands switched off around it.
+    /// `text`, with commands switched off around it if any of its lines could be taken for one.
     fn inert(&self, text: &str) -> String {
-        if text.is_empty() {
-            return String::new();
+        if !text.lines().any(|line| line.trim_start().starts_with("::") || line.contains("##[")) {
+            return text.to_owned();
         }
         // The log viewer folds and colours on this mark without asking the runner.
         let text = text.replace("##[", "# #[");
@@ -89,7 +89,7 @@ impl Github {
 
     fn row(&mut self, event: &Event) {
         let Event::TaskFinished { task, outcome, duration, problem, remark, hidden, .. } = event else { return };
-        if *outcome == Outcome::UpToDate || (*hidden && outcome.is_good()) {
+        if *outcome == Outcome::UpToDate || (*hidden && (outcome.is_good() || *outcome == Outcome::Unmet)) {
             return;
         }
         let why = problem.as_ref().map(|problem| problem.message.clone()).or_else(|| remark.clone());
@@ -240,7 +240,7 @@ mod tests {
             "::endgroup::",
         ];
         assert_eq!(executed(&log), wanted);
-        assert!(log.contains("::group::output of build:a\n::stop-commands::T\nStep 1/2\nwarning: old base\n::T::\n"));
+        assert!(log.contains("::group::output of build:a\nStep 1/2\nwarning: old base\n::endgroup::\n"));
         // Outside of any fold, at the end.
         let end = &log[log.rfind("::endgroup::").unwrap()..];
         assert!(end.contains("    E  assert 1 == 2\n  note: full output is in"), "{end}");

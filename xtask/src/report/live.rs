@@ -176,9 +176,9 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars(BAR)
 }
 
-/// The status line of a watch that waits.
+/// The status line of a watch that waits; `last` is how the last run ended, in one word.
 pub fn idle(paint: Paint, keys: bool, last: &str) -> String {
-    let last = if last.is_empty() { String::new() } else { format!("  last: {last}") };
+    let last = if last.is_empty() { String::new() } else { format!("  last run: {last}") };
     let keys = if keys { paint.tone(Tone::Dim, "  enter: all, r: failed, e: explain, q: quit") } else { String::new() };
     format!("{}{last}{keys}", paint.tone(Tone::Busy, "waiting for changes"))
 }

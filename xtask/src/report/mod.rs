@@ -12,6 +12,7 @@ pub mod graph;
 pub mod history;
 pub mod json;
 pub mod junit;
+pub mod keys;
 pub mod layout;
 pub mod live;
 pub mod narrator;
