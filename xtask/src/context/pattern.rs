@@ -15,7 +15,12 @@ pub(super) enum Pattern {
     Prefix(Vec<u8>),
     /// `**text`
     Suffix(Vec<u8>),
-    Nodes(Vec<Node>),
+    Nodes {
+        nodes: Vec<Node>,
+        /// Bytes that every match begins and ends with: most paths are told apart by these alone.
+        first: Vec<u8>,
+        last: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +52,12 @@ impl Pattern {
             Kind::Exact => Self::Exact(cleaned.to_vec()),
             Kind::Prefix => Self::Prefix(cleaned[..cleaned.len() - 2].to_vec()),
             Kind::Suffix => Self::Suffix(cleaned[2..].to_vec()),
-            Kind::Regex => Self::Nodes(nodes(&regex)?),
+            Kind::Regex => {
+                let nodes = nodes(&regex)?;
+                let (first, last) = (literal(nodes.iter()), literal(nodes.iter().rev()));
+                let last = last.chars().rev().collect::<String>().into_bytes();
+                Self::Nodes { nodes, first: first.into_bytes(), last }
+            }
         })
     }
 
@@ -57,9 +67,20 @@ impl Pattern {
             Self::Exact(text) => path == text,
             Self::Prefix(text) => path.starts_with(text),
             Self::Suffix(text) => path.ends_with(text) || text.strip_prefix(b"/").is_some_and(|rest| rest == path),
-            Self::Nodes(nodes) => run(nodes, &decode(path)),
+            Self::Nodes { nodes, first, last } => {
+                path.starts_with(first) && path.ends_with(last) && run(nodes, &decode(path))
+            }
         }
     }
+}
+
+/// The plain characters up to the first node of another kind. A replacement character may stand for any broken byte.
+fn literal<'n>(nodes: impl Iterator<Item = &'n Node>) -> String {
+    let plain = nodes.map_while(|node| match node {
+        Node { atom: Atom::Char(c), star: false } if *c != char::REPLACEMENT_CHARACTER => Some(*c),
+        _ => None,
+    });
+    plain.collect()
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -44,7 +44,14 @@ pub fn visible<F>(dockerfile: &Dockerfile, dir: &Path, ignore: &Ignore, facts: F
 where
     F: Fn(&Path) -> io::Result<FileFacts> + Sync,
 {
-    let found = list(dockerfile, dir, ignore)?;
+    with_facts(list(dockerfile, dir, ignore)?, dir, facts)
+}
+
+/// Makes the manifest of what [`list`] found; for callers that want to do something with the list first.
+pub fn with_facts<F>(found: Vec<(Vec<u8>, Found)>, dir: &Path, facts: F) -> Result<Context, VisibleError>
+where
+    F: Fn(&Path) -> io::Result<FileFacts> + Sync,
+{
     let entries: Result<Vec<ContextEntry>, VisibleError> = found
         .into_par_iter()
         .map(|(path, found)| {

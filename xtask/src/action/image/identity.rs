@@ -177,11 +177,12 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
     };
     for attempt in 0..3 {
         services.files.next_epoch();
-        if let Ok(found) = crate::context::visible::list(dockerfile, &dir, &ignore) {
+        let context = visible::list(dockerfile, &dir, &ignore).and_then(|found| {
             let paths: Vec<RepoPath> = found.iter().filter_map(|(path, _)| RepoPath::new(&image.dir, path)).collect();
             services.files.prefetch(&paths);
-        }
-        match visible(dockerfile, &dir, &ignore, |path| services.files.facts(path)) {
+            visible::with_facts(found, &dir, |path| services.files.facts(path))
+        });
+        match context {
             Ok(context) => return Ok(context),
             Err(VisibleError::Wrong(problems)) => return Err(Failure::error(first(problems))),
             Err(VisibleError::Changed(path)) if attempt == 2 => {
