@@ -16,6 +16,7 @@ mod options;
 pub mod params;
 mod paths;
 pub mod read;
+mod schema;
 mod task;
 mod template;
 mod toplevel;
@@ -29,6 +30,7 @@ pub use expansion::members;
 pub use load::load;
 pub use node::{Node, Scalar, Style, Value};
 pub use params::{ParamValue, Source};
+pub use schema::schema;
 pub use toplevel::unknown_globals;
 pub use words::{Selected, Selection, select};
 pub use world::{ActionForm, COMMANDS, Expand, ImageInfo, LoadWorld, Loaded, Quote, RUN_TIME_NAMES};
@@ -41,6 +43,8 @@ mod load_tests;
 mod params_tests;
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod row_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Node, Value};
 use crate::model::task::{Param, ParamKind};
 use crate::model::{Diagnostic, Place};
 
-const FIELDS: &[&str] =
+pub(super) const FIELDS: &[&str] =
     &["name", "type", "short", "long", "env", "choices", "inverse", "pattern", "required", "secret", "default", "help"];
 const KINDS: &[(&str, ParamKind)] = &[
     ("string", ParamKind::String),

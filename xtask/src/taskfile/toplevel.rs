@@ -10,7 +10,7 @@ use super::{Node, Value, read};
 use crate::model::task::{Config, Host};
 use crate::model::{Diagnostic, words};
 
-const CONFIG: &[&str] =
+pub(super) const CONFIG: &[&str] =
     &["default_tasks", "jobs", "verbosity", "continue_on_failure", "reporter", "grace", "params", "minversion"];
 const REPORTERS: &[(&str, &str)] = &[
     ("auto", "auto"),

@@ -7,7 +7,7 @@ use crate::model::task::serde_json_text::Json;
 use crate::model::task::{At, Condition, Require, StatField, Uptodate};
 use crate::model::{Diagnostic, words};
 
-const HELPERS: &[&str] =
+pub(super) const HELPERS: &[&str] =
     &["run_once", "timeout", "config_changed", "stat", "output_of", "image", "remote_tag", "shell"];
 const EXPECTED: &str =
     "a list of checks (each `true`, `false`, `null`, a shell text, or a map such as `{run_once: true}`)";
