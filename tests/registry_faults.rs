@@ -31,7 +31,14 @@ struct Scene {
     digest: Digest,
 }
 
+/// No machine is so busy that a registry within it is silent for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn scene(login: Login, credentials: CredentialsSource) -> Scene {
+    scene_with(login, credentials, PATIENCE)
+}
+
+fn scene_with(login: Login, credentials: CredentialsSource, stall: Duration) -> Scene {
     let clock = Arc::new(TestClock::default());
     let fake = FakeRegistry::with(login, clock.clone()).unwrap();
     let image = sample(b"layer", &[]);
@@ -39,13 +46,7 @@ fn scene(login: Login, credentials: CredentialsSource) -> Scene {
     let setup = Client::new(fake.host(), user, Options::default()).unwrap();
     push_sample(&setup.repository("lab/base"), &image, &["1.0"]).unwrap();
     fake.clear_log();
-    let options = Options {
-        clock: clock.clone(),
-        stall: Duration::from_millis(60),
-        commit: Duration::from_millis(60),
-        chunk: Some(50_000),
-        ..Options::default()
-    };
+    let options = Options { clock: clock.clone(), stall, commit: stall, chunk: Some(50_000), ..Options::default() };
     let client = Client::new(fake.host(), credentials, options).unwrap();
     Scene { repository: client.repository("lab/base"), fake, clock, digest: image.manifest.digest }
 }
@@ -166,34 +167,41 @@ fn losses() -> Vec<(&'static str, Fault, &'static str)> {
 
 #[test]
 fn k8_losses_at_every_stage_succeed_or_fail_with_class_and_stage() {
-    for (endpoint, stage) in STAGES {
-        for (name, fault, class) in losses() {
-            for times in [1, 2, 5] {
-                let context = format!("{endpoint:?}: {name} × {times}");
-                let scene = open_scene();
-                scene.fake.fail(endpoint, times, fault.clone());
-                match scene.drive(endpoint) {
-                    Ok(()) => {
-                        assert!(times < 5 || lost_answer_is_found(endpoint, &fault), "{context}");
-                        // Only an upload whose opening nobody heard of may be left for the registry to clear.
-                        let unheard = endpoint == Endpoint::UploadPost && matches!(fault, Fault::CutResponse(_));
-                        assert!(unheard || scene.fake.open_uploads() == 0, "{context}");
-                    }
-                    Err(error) => {
-                        assert_eq!(times, 5, "{context}: {error:?}");
-                        assert_eq!(
-                            (error.class(), error.stage, error.tries),
-                            (class, stage, 5),
-                            "{context}: {error:?}"
-                        );
-                        assert!(error.to_string().contains(scene.fake.host()), "{context}: {error}");
+    // Side by side, since the stalls take real time.
+    std::thread::scope(|scope| {
+        for (endpoint, stage) in STAGES {
+            scope.spawn(move || {
+                for (name, fault, class) in losses() {
+                    for times in [1, 2, 5] {
+                        lose(endpoint, stage, (name, &fault, class), times);
                     }
                 }
-                let longest: Duration = scene.clock.sleeps().iter().sum();
-                assert!(longest <= Duration::from_secs(1 + 2 + 4 + 8), "{context}: {longest:?}");
-            }
+            });
+        }
+    });
+}
+
+/// A second of silence is taken for a stall: long enough for a busy machine, short enough for a test.
+fn lose(endpoint: Endpoint, stage: Stage, (name, fault, class): (&str, &Fault, &str), times: usize) {
+    let context = format!("{endpoint:?}: {name} × {times}");
+    let stall = if matches!(fault, Fault::Stall(_)) { Duration::from_secs(1) } else { PATIENCE };
+    let scene = scene_with(Login::Open, CredentialsSource::none(), stall);
+    scene.fake.fail(endpoint, times, fault.clone());
+    match scene.drive(endpoint) {
+        Ok(()) => {
+            assert!(times < 5 || lost_answer_is_found(endpoint, fault), "{context}");
+            // Only an upload whose opening nobody heard of may be left for the registry to clear.
+            let unheard = endpoint == Endpoint::UploadPost && matches!(fault, Fault::CutResponse(_));
+            assert!(unheard || scene.fake.open_uploads() == 0, "{context}");
+        }
+        Err(error) => {
+            assert_eq!(times, 5, "{context}: {error:?}");
+            assert_eq!((error.class(), error.stage, error.tries), (class, stage, 5), "{context}: {error:?}");
+            assert!(error.to_string().contains(scene.fake.host()), "{context}: {error}");
         }
     }
+    let longest: Duration = scene.clock.sleeps().iter().sum();
+    assert!(longest <= Duration::from_secs(1 + 2 + 4 + 8), "{context}: {longest:?}");
 }
 
 /// Work that was done although its answer was lost is noticed where one can ask for it.

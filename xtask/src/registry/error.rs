@@ -201,9 +201,10 @@ impl RegistryError {
         // `docker login` without a host means the one registry whose host people never write.
         let login = if host == "docker.io" { "docker login".to_owned() } else { format!("docker login {host}") };
         match &self.kind {
-            ErrorKind::Unauthorized { .. } | ErrorKind::Credentials { .. } => Some(login),
-            ErrorKind::Denied { .. } => Some(format!("{login} (as a user who may do this)")),
-            ErrorKind::RateLimited { .. } => Some(format!("{login} (a user has a higher limit), or try again later")),
+            ErrorKind::Unauthorized { .. }
+            | ErrorKind::Credentials { .. }
+            | ErrorKind::Denied { .. }
+            | ErrorKind::RateLimited { .. } => Some(login),
             ErrorKind::Unreachable { .. } => Some(format!("curl -v {}", self.greeting_url())),
             ErrorKind::PlainHttp { .. } => Some("use https, or list the host among the insecure registries".to_owned()),
             _ => None,
@@ -224,9 +225,16 @@ impl RegistryError {
         if self.tries > 1 {
             diagnostic = diagnostic.note(format!("tried {}", words::count(self.tries as usize, "time")));
         }
-        if let ErrorKind::RateLimited { asked: Some(asked), .. } = &self.kind {
-            let seconds = words::count(asked.as_secs() as usize, "second");
-            diagnostic = diagnostic.note(format!("the registry asks to wait {seconds}"));
+        match &self.kind {
+            ErrorKind::Denied { .. } => diagnostic = diagnostic.note("another user may be allowed to do this"),
+            ErrorKind::RateLimited { asked, .. } => {
+                if let Some(asked) = asked {
+                    let seconds = words::count(asked.as_secs() as usize, "second");
+                    diagnostic = diagnostic.note(format!("the registry asks to wait {seconds}"));
+                }
+                diagnostic = diagnostic.note("users who are logged in usually have a higher limit");
+            }
+            _ => {}
         }
         diagnostic.maybe_help(self.help())
     }
