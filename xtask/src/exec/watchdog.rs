@@ -31,7 +31,13 @@ struct Watchdog {
 static WATCHDOG: Mutex<Option<Watchdog>> = Mutex::new(None);
 
 /// Makes sure that one waits for the death of this process on behalf of the run with this token.
+///
+/// Not for a run that has joined another, whose token it shares: there the other's watchdog is the one, and the death of
+/// the inner run alone must not end what else the outer one does.
 pub(super) fn ensure(token: &OsStr) {
+    if std::env::var_os("XTASK_TOKEN").is_some_and(|outer| outer == token) {
+        return;
+    }
     let mut current = WATCHDOG.lock().unwrap_or_else(PoisonError::into_inner);
     if current.as_ref().is_some_and(|watchdog| watchdog.token == token) {
         return;

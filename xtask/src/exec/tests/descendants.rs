@@ -148,8 +148,10 @@ fn children_of_other_rooms_are_none_of_ours() {
 }
 
 /// Starts this test program again, in the test `killed_run_process` below; returns it when its task runs.
-fn killed_run(sleep: &str, token: &str, root: &std::path::Path) -> std::process::Child {
+/// `outer` is the token of the run that it has joined.
+fn killed_run(sleep: &str, token: &str, outer: &str, root: &std::path::Path) -> std::process::Child {
     let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .env("XTASK_TOKEN", outer)
         .args(["--exact", "exec::tests::descendants::killed_run_process", "--ignored", "-q"])
         .envs([("KILL_TEST_SLEEP", sleep), ("KILL_TEST_TOKEN", token)])
         .env("KILL_TEST_ROOT", root)
@@ -171,9 +173,7 @@ fn killed_run_process() {
     let sleep = sleep.into_string().unwrap();
     let _supervisor = supervise();
     let mut spec = shell(&format!("setsid sleep {sleep} & sleep {sleep} & sleep {sleep}; true"));
-    if let Some(token) = std::env::var_os("KILL_TEST_TOKEN").filter(|token| !token.is_empty()) {
-        spec.env.push(("XTASK_TOKEN".into(), token));
-    }
+    spec.env.push(("XTASK_TOKEN".into(), std::env::var_os("KILL_TEST_TOKEN").unwrap()));
     spec.env.push(("XTASK_ROOT".into(), std::env::var_os("KILL_TEST_ROOT").unwrap()));
     run_it(&spec);
 }
@@ -191,7 +191,7 @@ fn p6_a_killed_run_leaves_nobody() {
     let root = tempfile::tempdir().unwrap();
     for _ in 0..3 {
         let sleep = unique_sleep();
-        let mut child = killed_run(&sleep, &format!("token-{sleep}"), root.path());
+        let mut child = killed_run(&sleep, &format!("token-{sleep}"), "", root.path());
         child.kill().unwrap();
         child.wait().unwrap();
         until_none(&sleep, Duration::from_secs(5));
@@ -202,11 +202,12 @@ fn p6_a_killed_run_leaves_nobody() {
 fn p6_what_a_killed_run_left_is_ended_by_the_next() {
     let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sleep = unique_sleep();
-    // Without a token there is no watchdog.
-    let mut child = killed_run(&sleep, "", root.path());
+    // A run that has joined another has no watchdog of its own.
+    let mut child = killed_run(&sleep, "shared", "shared", root.path());
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(end_leftovers(other.path()), 0);
+    std::thread::sleep(Duration::from_millis(500));
     assert!(living(&sleep).len() >= 3);
     assert!(end_leftovers(root.path()) >= 3);
     until_none(&sleep, Duration::from_secs(5));
