@@ -7,9 +7,10 @@ use super::project;
 use crate::action::image::Services;
 use crate::model::{Diagnostic, Diagnostics, RepoPath};
 use crate::stack::affected::{Affected, Change, affected as find_affected};
+use crate::stack::change::{Since, gather};
 use crate::stack::git::Git;
 use crate::stack::spec;
-use crate::stack::{ChangeMode, Graph, Stack};
+use crate::stack::{Graph, Stack};
 use crate::world::World;
 
 /// Where the spec is: the `stack` of tasks.yaml.
@@ -58,7 +59,7 @@ pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnos
     services.use_spec(path);
     let (stack, graph) = services.resolved()?;
     let change = change(args, &place, &stack, world)?;
-    let visible = |image: usize, file: &RepoPath| Some(services.sees(&stack.images[image], file));
+    let visible = |image: usize, file: &RepoPath| services.sees(&stack.images[image], file);
     let found = find_affected(&stack, &graph, &change, &visible);
     print(args, &stack, &graph, &found, world);
     Ok(0)
@@ -66,31 +67,12 @@ pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnos
 
 fn change(args: &AffectedArgs, place: &project::Place, stack: &Stack, world: &World) -> Result<Change, Diagnostics> {
     let git = Git::open(&place.root, &world.env)?;
-    if let Some(files) = &args.files {
-        let files = files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect();
-        return Ok(Change { files, ..Change::default() });
-    }
-    let Some(git) = git else {
-        return Err(Diagnostic::error("`affected` needs a git repository, or files")
-            .help("cargo xtask affected --files images/base/Dockerfile")
-            .into());
+    let since = match (&args.files, &args.base) {
+        (Some(files), _) => Since::Files(files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect()),
+        (None, Some(base)) => Since::Base(base.clone()),
+        (None, None) => Since::Policy,
     };
-    let branch = git.branch()?;
-    let base =
-        args.base.clone().or_else(|| (stack.change.mode == ChangeMode::Branch).then(|| stack.change.base.clone()));
-    let on_base = branch.as_deref() == base.as_deref();
-    let mut change = Change { branch, ..Change::default() };
-    match base.filter(|_| args.base.is_some() || !on_base) {
-        Some(base) => {
-            change.files = git.changed_since(&base)?;
-            change.messages = git.messages_since(&base)?;
-        }
-        None => {
-            change.files = git.changed_in_last_commit()?;
-            change.messages = git.head()?.into_iter().map(|head| head.message).collect();
-        }
-    }
-    Ok(change)
+    Ok(gather(git.as_ref(), &stack.change, &since, false)?)
 }
 
 fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world: &World) {
@@ -110,7 +92,7 @@ fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world:
     for at in found.images.keys() {
         let key = &stack.images[*at].key;
         if args.explain {
-            world.out.line(&format!("{key}: {}", found.chain(stack, *at).join(" <- ")));
+            world.out.line(&format!("{key}: {}", found.chain(stack, *at).join(" -> ")));
         } else {
             world.out.line(key);
         }
@@ -120,7 +102,7 @@ fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world:
             world.out.line(&format!(
                 "test of {}: {}",
                 stack.images[*at].key,
-                found.test_chain(stack, *at).join(" <- ")
+                found.test_chain(stack, *at).join(" -> ")
             ));
         }
     }

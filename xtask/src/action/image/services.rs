@@ -87,24 +87,24 @@ impl Services {
         self.stack()
     }
 
-    /// Whether the Dockerfile of an image can see a file; in doubt it can.
-    pub fn sees(&self, image: &Image, file: &RepoPath) -> bool {
-        let Ok((stack, _)) = self.stack() else { return true };
+    /// Whether a file can change what an image is; `None` where only its path can tell, e.g. because it is gone.
+    pub fn sees(&self, image: &Image, file: &RepoPath) -> Option<bool> {
+        let (stack, _) = self.stack().ok()?;
         let sources = [identity::source_path(&self.root, image), identity::rendered_path(image)];
-        if sources.contains(file) {
-            return true;
+        // The ignore file decides what is seen.
+        if sources.contains(file) || file.as_bytes().ends_with(b".dockerignore") {
+            return Some(true);
+        }
+        if !self.root.join(file.as_path()).exists() {
+            return None;
         }
         let plans = stack.plans.iter().filter(|plan| image.is_in(&plan.name));
-        plans.map(|plan| identity::context_of(self, &stack, image, plan)).any(|context| match context {
-            Err(_) => true,
-            Ok(context) => {
-                context
-                    .entries
-                    .iter()
-                    .any(|entry| RepoPath::new(&image.dir, &entry.path).is_some_and(|path| path == *file))
-                    || !self.root.join(file.as_path()).exists()
-            }
-        })
+        let holds = |context: &crate::model::Context| {
+            let is_file = |path: &[u8]| RepoPath::new(&image.dir, path).is_some_and(|path| path == *file);
+            context.entries.iter().any(|entry| is_file(&entry.path))
+        };
+        let contexts: Option<Vec<_>> = plans.map(|plan| identity::context_of(self, &stack, image, plan).ok()).collect();
+        Some(contexts?.iter().any(holds))
     }
 
     /// The images that the Dockerfile of one image needs in one plan.
