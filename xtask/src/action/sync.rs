@@ -104,33 +104,19 @@ fn unknown(name: &str, entries: &[HostEntry]) -> Failure {
     )
 }
 
-/// One folder; of a file, the folder that holds it with everything else left out.
+/// One folder or file, to the same path below the root of the host (and below `to`).
 fn job(call: &Call<'_>, place: &Place, from: &str) -> Result<Job, Failure> {
     let path = RepoPath::from_root(from).filter(|path| !path.as_bytes().is_empty()).ok_or_else(|| {
         Failure::error(Diagnostic::error(format!("`{from}` of task `{}` is not below the root", call.task)))
     })?;
-    let full = call.root.join(path.as_path());
-    let is_file = full.is_file();
-    let (source, below) = if is_file {
-        let parent = path.parent().unwrap_or_else(RepoPath::root);
-        (call.root.join(parent.as_path()), parent.lossy())
-    } else {
-        (full, path.lossy())
-    };
-    let mut spec = SyncSpec::new(source);
-    if is_file {
-        let name = path.parts().last().map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
-        spec.filters.extend([Filter::Include(format!("/{name}")), Filter::Exclude("*".into())]);
-    } else {
-        spec.delete = call.args["delete"].as_bool().unwrap_or(true);
-    }
+    let mut spec = SyncSpec::new(call.root.join(path.as_path()));
+    spec.delete = call.args["delete"].as_bool().unwrap_or(true);
     spec.filters.extend(texts(&call.args["include"]).into_iter().map(Filter::Include));
     spec.filters.extend(texts(&call.args["exclude"]).into_iter().map(Filter::Exclude));
     spec.compress = call.args["compress"].as_bool().unwrap_or(false);
     spec.checksum = call.args["checksum"].as_bool().unwrap_or(false);
     let to = call.args["to"].as_str().unwrap_or_default().trim_matches('/');
-    let path = [to, &below].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
-    let path = if path.is_empty() { "files".to_owned() } else { path };
+    let path = if to.is_empty() { path.lossy() } else { format!("{to}/{}", path.lossy()) };
     Ok(Job { spec, place: place.clone(), path, allow_collapse: false })
 }
 
