@@ -115,6 +115,8 @@ impl Lab {
             ..Default::default()
         };
         request.labels.insert(LABEL.to_owned(), "docker".to_owned());
+        // Builders give equal images equal ids: without it, tests would remove one another's.
+        request.labels.insert("lab".to_owned(), request.shared_key.clone());
         Self { docker: engine(), folder: Folder::new(), request, events: Vec::new(), images: Vec::new() }
     }
 

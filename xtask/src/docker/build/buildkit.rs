@@ -14,7 +14,7 @@ use prost::Message;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::filesync::FileSyncService;
+use super::filesync::{CONTEXT, DOCKERFILE, FileSyncService};
 use super::progress::Progress;
 use super::session::Session;
 use super::tree::{Fault, Tree};
@@ -34,8 +34,8 @@ pub async fn build(
     let sent = Arc::new(AtomicU64::new(0));
     let files = FileSyncService {
         trees: HashMap::from([
-            ("dockerfile", Arc::new(Tree::lone_file("Dockerfile", &request.dockerfile))),
-            ("context", Arc::new(Tree::new(Arc::clone(&request.context))?)),
+            (DOCKERFILE, Arc::new(Tree::lone_file("Dockerfile", &request.dockerfile))),
+            (CONTEXT, Arc::new(Tree::new(Arc::clone(&request.context))?)),
         ]),
         sent: Arc::clone(&sent),
         fault: fault.clone(),

@@ -25,10 +25,14 @@ const READERS: usize = 4;
 /// Bundles of packets that wait for the connection: with chunks of 128 KiB a bound of 4 MiB.
 const BACKLOG: usize = 32;
 
+/// The names under which the engine asks for its two trees.
+pub const CONTEXT: &str = "context";
+pub const DOCKERFILE: &str = "dockerfile";
+
 /// Serves trees by the name under which the engine asks for them.
 pub struct FileSyncService {
     pub trees: HashMap<&'static str, Arc<Tree>>,
-    /// Bytes of file content sent.
+    /// Bytes of the context's files sent; the Dockerfile does not count.
     pub sent: Arc<AtomicU64>,
     pub fault: Fault,
 }
@@ -60,7 +64,7 @@ impl FileSync for FileSyncService {
             tree: Arc::clone(tree),
             chosen: Arc::clone(&chosen),
             sender,
-            sent: Arc::clone(&self.sent),
+            sent: if name == CONTEXT { Arc::clone(&self.sent) } else { Arc::default() },
             fault: self.fault.clone(),
         };
         tokio::spawn(transfer.serve(request.into_inner()));

@@ -89,7 +89,7 @@ pub struct BuildResult {
     pub image: String,
     pub steps: usize,
     pub cached: usize,
-    /// Bytes of file content that went to the engine.
+    /// Bytes that went to the engine: content of files with BuildKit, the whole tar stream with the classic builder.
     pub sent: u64,
 }
 
