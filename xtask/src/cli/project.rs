@@ -147,7 +147,8 @@ pub(super) fn open(
         .iter()
         .map(|task| {
             plan::links_of(&actions, task).unwrap_or_else(|found| {
-                problems.extend(found.0);
+                // What is wrong with the stack is found again with every task of it.
+                problems.extend(found.0.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
                 graph::Links::default()
             })
         })

@@ -94,6 +94,7 @@ pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> 
 fn own_options(words: &[String]) -> Result<(Vec<String>, Callbacks), Diagnostics> {
     let mut rest = Vec::new();
     let mut callbacks = Callbacks::default();
+    let mut found = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let (name, joined) =
@@ -107,7 +108,8 @@ fn own_options(words: &[String]) -> Result<(Vec<String>, Callbacks), Diagnostics
             }
             "--bell" => callbacks.bell = true,
             "--poll" => callbacks.poll = true,
-            "watch" if rest.is_empty() => {}
+            // Options of the run may stand before the command.
+            "watch" if !found => found = true,
             _ => rest.push(word.clone()),
         }
     }

@@ -336,6 +336,10 @@ pub fn links_of(actions: &ActionSet, task: &Task) -> Result<Links, Diagnostics> 
                 .into());
         };
         let found = kind.links(&args.value()).map_err(|problem| {
+            // What has a place of its own concerns the stack, and so every task of it: it is told once.
+            if !problem.places.is_empty() {
+                return problem;
+            }
             let mut problem = problem.at(action.place.clone());
             problem.message = format!("task `{}`: {}", task.name, problem.message);
             problem

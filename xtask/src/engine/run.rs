@@ -747,9 +747,12 @@ impl<'a> Run<'a> {
         if probed.skip {
             return self.skip(id);
         }
-        if let Some(Failure { diagnostic, interrupted, .. }) = probed.failure.take() {
-            let outcome =
-                if interrupted || self.options.stop.is_requested() { Outcome::Interrupted } else { Outcome::Error };
+        if let Some(Failure { diagnostic, interrupted, is_error }) = probed.failure.take() {
+            let outcome = match is_error {
+                _ if interrupted || self.options.stop.is_requested() => Outcome::Interrupted,
+                true => Outcome::Error,
+                false => Outcome::Failed,
+            };
             self.decided(id, Verdict::Error(Box::new(diagnostic.clone())));
             return self.finish(id, outcome, Duration::ZERO, Some(diagnostic), Ended::default());
         }

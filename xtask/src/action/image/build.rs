@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
+use super::veil::Veil;
 use super::{IMAGE_LABEL, KEY_LABEL, ancestry, image_of, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
@@ -210,6 +211,8 @@ impl ImageBuild {
         labels.insert(KEY_LABEL.into(), key.hex());
         labels.insert(IMAGE_LABEL.into(), image.key.to_string());
         labels.extend(ancestry::labels(identity.dockerfile.target_base(), &identity.bases));
+        let secrets = self.secrets(call, identity)?;
+        let veil = Veil::over(&secrets);
         let request = BuildRequest {
             dockerfile: identity.dockerfile.pin(&pins).into_bytes(),
             context: identity.context.clone(),
@@ -227,7 +230,7 @@ impl ImageBuild {
             network: image.network.clone(),
             no_cache: call.args["no_cache"].as_bool().unwrap_or(false),
             cache_from: image.cache_from.clone(),
-            secrets: self.secrets(call, identity)?,
+            secrets,
             builder: match call.args["builder"].as_str() {
                 Some("classic") => Builder::Classic,
                 Some("buildkit") => Builder::BuildKit,
@@ -236,11 +239,15 @@ impl ImageBuild {
             ..BuildRequest::default()
         };
         let stem = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{}.{}", image.key, plan.name) };
-        let mut narrator = Narrator::new(call.root, &stem, &reference, call.out);
+        let mut narrator = Narrator::new(call.root, &stem, &reference, &veil, call.out);
         let result = docker.build(&request, &mut |event| narrator.event(event), call.stop);
         let result = result.map_err(|error| match error {
             DockerError::Cancelled => Failure::interrupted(call.task),
-            error @ DockerError::BuildFailed { .. } => Failure::failed(error.into()),
+            DockerError::BuildFailed { step, exit_code, tail, message } => {
+                let tail = tail.iter().map(|line| veil.hide(line).into_owned()).collect();
+                let message = veil.hide(&message).into_owned();
+                Failure::failed(DockerError::BuildFailed { step, exit_code, tail, message }.into())
+            }
             error => infra(error),
         })?;
         let made = docker.image(&result.image).map_err(infra)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::veil::Veil;
 use crate::action::Output;
 use crate::docker::{BuildEvent, StepState};
 use crate::model::Stream;
@@ -14,6 +15,8 @@ use crate::model::Stream;
 /// Turns build events into lines and a log.
 pub(super) struct Narrator<'a> {
     out: &'a dyn Output,
+    /// Over every line, on the screen and in the log.
+    veil: &'a Veil,
     log: Option<File>,
     start: Instant,
     names: HashMap<Arc<str>, String>,
@@ -24,12 +27,13 @@ pub(super) struct Narrator<'a> {
 
 impl<'a> Narrator<'a> {
     /// `label` says what is built; the log is `logs/<stem>.build.log` below the root, made anew.
-    pub(super) fn new(root: &Path, stem: &str, label: &str, out: &'a dyn Output) -> Self {
+    pub(super) fn new(root: &Path, stem: &str, label: &str, veil: &'a Veil, out: &'a dyn Output) -> Self {
         let dir = root.join("logs");
         // A log that cannot be written does not stop a build: the task's own log has the same lines.
         let log = std::fs::create_dir_all(&dir).and_then(|()| File::create(dir.join(format!("{stem}.build.log")))).ok();
         let mut narrator = Self {
             out,
+            veil,
             log,
             start: Instant::now(),
             names: HashMap::new(),
@@ -42,6 +46,7 @@ impl<'a> Narrator<'a> {
     }
 
     pub(super) fn line(&mut self, stream: Stream, text: &str) {
+        let text = self.veil.hide(text);
         self.out.line(stream, text.as_bytes());
         self.write(text.as_bytes());
     }

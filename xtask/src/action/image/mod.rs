@@ -15,6 +15,7 @@ mod services;
 mod stable;
 mod stage;
 mod test;
+mod veil;
 
 use std::sync::Arc;
 
