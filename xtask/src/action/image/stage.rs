@@ -1,7 +1,8 @@
 //! The action `stage`: writes down exactly what the build of an image can see, to `artifacts/<image>/context.txt`.
 //!
 //! Local builds need no copy: the manifest is served to the builder file by file. The list is for people, and an error
-//! in it (a COPY of nothing) stops the chain before the engine is asked.
+//! in it (a COPY of nothing) stops the chain before the engine is asked. With `into`, the files themselves are put
+//! into that folder too, as a builder sees them.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,23 +13,24 @@ use super::identity;
 use super::services::{Services, whole};
 use super::{image_of, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
+use crate::context::{StageError, stage};
 use crate::graph::{Links, Need};
 use crate::model::context::ContextKind;
+use crate::model::words::count;
 use crate::model::{Context, Diagnostic, Digest, RepoPath, Stream};
 use crate::rebuild::{Part, PartKey, PartValue};
 
 pub(super) struct Stage(pub(super) Arc<Services>);
 
 impl Stage {
-    fn list(&self, call: &Call<'_>) -> Result<(RepoPath, String), Failure> {
+    fn list(&self, call: &Call<'_>) -> Result<(RepoPath, String, Context), Failure> {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "stage", call.args)?;
-        let mut text = String::new();
-        for plan in stack.plans.iter().filter(|plan| image.is_in(&plan.name)).take(1) {
-            let context = identity::context_of(&self.0, &stack, image, plan)?;
-            text.push_str(&listing(&context));
-        }
-        Ok((list_path(&image.key), text))
+        let context = match stack.plans.iter().find(|plan| image.is_in(&plan.name)) {
+            Some(plan) => identity::context_of(&self.0, &stack, image, plan)?,
+            None => Context::default(),
+        };
+        Ok((list_path(&image.key), listing(&context), context))
     }
 }
 
@@ -63,13 +65,34 @@ fn listing(context: &Context) -> String {
     text
 }
 
+/// The folder of `into`, if there is one.
+fn folder(args: &Value) -> Result<Option<RepoPath>, Diagnostic> {
+    let Some(text) = args["into"].as_str() else { return Ok(None) };
+    match RepoPath::from_root(text) {
+        Some(path) if path.parent().is_some() => Ok(Some(path)),
+        _ => Err(Diagnostic::error(format!("action `stage` has into `{text}`, which is not a folder below the root"))
+            .help("write a path such as `.xtask/stage/NAME`")),
+    }
+}
+
+fn refused(error: StageError) -> Diagnostic {
+    match error {
+        StageError::Foreign(path) => {
+            Diagnostic::error(format!("`{}` has files that staging did not put there", path.display()))
+                .note("staging removes from its folder what the context does not have")
+                .help("name another folder in `into`, or empty this one")
+        }
+        other => Diagnostic::error(other.to_string()),
+    }
+}
+
 impl ActionType for Stage {
     fn name(&self) -> &'static str {
         "stage"
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &["image"], optional: &[], short: Some("image") }
+        Arguments { required: &["image"], optional: &["into"], short: Some("image") }
     }
 
     fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
@@ -79,25 +102,31 @@ impl ActionType for Stage {
             provides: vec![format!("staged:{}", image.key).into()],
             needs: vec![Need { resource: format!("rendered:{}", image.key).into(), dirties: false }],
             inputs: vec![identity::rendered_path(image)],
-            targets: vec![list_path(&image.key)],
+            targets: std::iter::once(list_path(&image.key)).chain(folder(args)?).collect(),
             watch: vec![image.dir.clone()],
             observes: true,
         })
     }
 
     fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
-        let (_, text) = self.list(call)?;
+        let (_, text, _) = self.list(call)?;
         let key = PartKey::Check("files in the context".into());
         let parts = vec![Part { key, value: PartValue::Digest(Digest::of(text.as_bytes())) }];
         Ok(Observed { parts, ..Observed::default() })
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
-        let (path, text) = self.list(call)?;
+        let (path, text, context) = self.list(call)?;
         render::write(&call.root.join(path.as_path()), &text)
             .map_err(|error| Diagnostic::error(format!("failed to write file `{path}`")).cause(error))?;
-        let files = crate::model::words::count(text.lines().count(), "path");
+        let files = count(text.lines().count(), "path");
         call.out.line(Stream::Stdout, format!("{files} in the context, see {path}").as_bytes());
+        if let Some(into) = folder(call.args)? {
+            let staged = stage(&context, &call.root.join(into.as_path())).map_err(refused)?;
+            let line =
+                format!("{} written to {into}, {} removed", count(staged.written as usize, "file"), staged.removed);
+            call.out.line(Stream::Stdout, line.as_bytes());
+        }
         Ok(Done { result: Some(Digest::of(text.as_bytes())), ..Done::default() })
     }
 }
