@@ -84,7 +84,7 @@ impl<'a> Loader<'a> {
     fn file_vars(&mut self, file: &files::File, all: &mut BTreeMap<usize, Vars>) {
         let mut vars: Vars = match file.parent {
             Some(parent) => all.get(&parent).cloned().unwrap_or_default(),
-            None => self.world.globals.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+            None => Vars::new(),
         };
         let constants = json!({});
         let mut env_read = std::mem::take(&mut self.taskfile.env_read);

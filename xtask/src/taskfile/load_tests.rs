@@ -121,9 +121,9 @@ fn vars_take_environment_command_line_and_earlier_vars() {
     assert_eq!(shell(&world.task("t"), 0), "push localhost/lab 2021.10");
     world.env.insert("REGISTRY".to_owned(), "r.org:5000".to_owned());
     assert_eq!(shell(&world.task("t"), 0), "push r.org:5000/lab 2021.10");
+    assert_eq!(world.load().unwrap().taskfile.env_read, ["REGISTRY".into()]);
     world.globals.insert("host".to_owned(), "my host".to_owned());
     assert_eq!(shell(&world.task("t"), 0), "push 'my host/lab' 2021.10");
-    assert_eq!(world.load().unwrap().taskfile.env_read, ["REGISTRY".into()]);
 }
 
 #[test]

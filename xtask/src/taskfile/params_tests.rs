@@ -171,6 +171,14 @@ fn i13_globals() {
 }
 
 #[test]
+fn i13_a_global_is_no_var_of_its_own() {
+    let mut world = World::of("version: 1\nvars: {a: {env: NOT_SET}}\ntasks: {t: {actions: [echo]}}\n");
+    world.globals = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    let vars = world.load().unwrap_or_else(|errors| panic!("{errors}")).taskfile.vars;
+    assert_eq!(vars, BTreeMap::from([("a".into(), "1".into())]));
+}
+
+#[test]
 fn groups_hand_options_to_their_members() {
     let selection = chosen("build -- t1");
     assert_eq!(selection.selected.len(), 2);

@@ -114,8 +114,8 @@ pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut C
     }
 }
 
-/// `vars` of a file, evaluated in order: each may use those before it. `known` holds what is already set by the
-/// command line or by the file that includes this one, and wins. Never runs a command.
+/// `vars` of a file, evaluated in order: each may use those before it. `known` holds what the file that
+/// includes this one has, and wins; so does the command line. Never runs a command.
 pub(super) fn vars(
     node: &Node,
     known: &mut serde_json::Map<String, Json>,
@@ -132,6 +132,14 @@ pub(super) fn vars(
             );
             continue;
         }
+        // What the command line or the includer gives stands for it, so that it need not be right here.
+        if own.contains_key(key.key()) {
+            continue;
+        }
+        if let Some(value) = cx.world.globals.get(key.key()) {
+            own.insert(key.key().to_owned(), json!(value));
+            continue;
+        }
         let constants = json!({ "vars": own });
         let mut inner = Cx {
             world: cx.world,
@@ -144,7 +152,7 @@ pub(super) fn vars(
         let text = var(value, env_read, &mut inner);
         // A var that could not be read is still defined: its uses are not errors of their own.
         let text = text.unwrap_or_default();
-        own.entry(key.key().to_owned()).or_insert_with(|| json!(text));
+        own.insert(key.key().to_owned(), json!(text));
     }
     *known = own;
 }
