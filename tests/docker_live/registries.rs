@@ -98,7 +98,6 @@ fn logins_are_needed_and_work() {
                 .unwrap();
         }
     }
-    let _ = docker.remove_image(&image, true);
 }
 
 #[test]

@@ -173,7 +173,8 @@ pub fn content(docker: &Docker, image: &str, path: &str) -> String {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for image in std::mem::take(&mut self.images) {
+        // Children before their parents, which could not go otherwise.
+        for image in std::mem::take(&mut self.images).into_iter().rev() {
             let _ = self.docker.remove_image(&image, true);
         }
     }
