@@ -124,6 +124,10 @@ fn missing(one: &ContextUse, dockerfile: &Dockerfile, dir: &Path, ignore: &Ignor
     if ignore.ignores(pattern.as_bytes()) && dir.join(pattern).symlink_metadata().is_ok() {
         return error.note("the file exists, but the ignore file excludes it").help(format!("add `!{pattern}` to it"));
     }
+    let is_special = |kind: std::fs::FileType| !(kind.is_file() || kind.is_dir() || kind.is_symlink());
+    if dir.join(pattern).symlink_metadata().is_ok_and(|meta| is_special(meta.file_type())) {
+        return error.note("it is a socket, a pipe or a device, which no image can hold");
+    }
     let path = Path::new(pattern);
     let parent = path.parent().unwrap_or(Path::new(""));
     let names: Vec<String> = std::fs::read_dir(dir.join(parent))

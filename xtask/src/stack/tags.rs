@@ -34,6 +34,11 @@ pub fn stable_tag(image: &Image, plan: &Plan) -> String {
     with_variant(image, &tag)
 }
 
+/// The tag that names what was built last for a plan on this machine: the prefix, or `latest`, the variant in front.
+pub fn moving_tag(image: &Image, plan: &Plan) -> String {
+    with_variant(image, plan.tag_prefix.as_deref().unwrap_or("latest"))
+}
+
 /// `k-` and 12 digits of the content key: finds an image again by what it is made of.
 pub fn key_tag(key: &Digest) -> String {
     format!("k-{}", key.short())

@@ -63,8 +63,11 @@ pub fn write(value: &serde_json::Value) -> String {
     serde_yaml::to_string(value).unwrap_or_default()
 }
 
-/// Checks size and encoding.
-fn decode<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Result<&'a str, Diagnostics> {
+/// Checks size and encoding of the file of this name, before anything else is done with its text.
+///
+/// # Errors
+/// It is too large, or something else than UTF-8 without NUL bytes and byte order mark.
+pub fn decode<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Result<&'a str, Diagnostics> {
     let start = Place { file: file.clone(), line: 1, column: 1 };
     let refuse = |what: &str, at: Place| Diagnostics::from(Diagnostic::error(format!("`{file}` {what}")).at(at));
     if bytes.len() > MAX_BYTES {

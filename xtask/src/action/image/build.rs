@@ -149,7 +149,16 @@ impl ActionType for ImageBuild {
             observed.parts.extend(parts(&label, &identity));
             keys.insert(plan.name.to_string(), key);
             match Self::held(&docker, image, &key)? {
-                Some(held) => entries.push((plan.name.clone(), key, held.id, key_reference(image, &key))),
+                Some(held) => {
+                    let name = moving_name(image, plan);
+                    let named = docker.find_image(&name).map_err(infra)?;
+                    // A run that was killed after the build did not get to it.
+                    if named.is_none_or(|named| named.id != held.id) {
+                        observed.satisfied = false;
+                        observed.forced.push(Reason::ImageMissing { image: name, key: key.short() });
+                    }
+                    entries.push((plan.name.clone(), key, held.id, key_reference(image, &key)));
+                }
                 None => {
                     observed.satisfied = false;
                     let before = call.previous.and_then(|values| values["plans"][&*plan.name]["key"].as_str());
@@ -182,8 +191,7 @@ impl ActionType for ImageBuild {
                     self.build(call, &docker, (&stack, image, plan), &identity)?
                 }
             };
-            let moving = format!("{}:{}", image.image_name, plan.tag_prefix.as_deref().unwrap_or("latest"));
-            if let Some(name) = ImageRef::parse(&moving) {
+            if let Some(name) = ImageRef::parse(&moving_name(image, plan)) {
                 docker.tag(&held.id, &name).map_err(infra)?;
             }
             keys.insert(plan.name.to_string(), key);
@@ -336,6 +344,11 @@ impl ImageBuild {
     fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
         self.0.env.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty()).cloned()
     }
+}
+
+/// The name under which people find the image of a plan that was built last.
+fn moving_name(image: &Image, plan: &Plan) -> String {
+    format!("{}:{}", image.image_name, tags::moving_tag(image, plan))
 }
 
 fn bytes(count: u64) -> String {

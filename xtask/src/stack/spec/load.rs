@@ -6,6 +6,7 @@ use crate::model::{Diagnostic, Diagnostics, Place, RepoPath};
 use crate::render::dockerfile::{BuildOptions, Dockerfile};
 use crate::stack::graph::Mention;
 use crate::stack::types::{Image, Stack};
+use crate::taskfile::yaml;
 
 use super::read::{self, Folder, Source};
 use super::tree::tree;
@@ -20,15 +21,16 @@ pub fn load(root: &Path, spec: &RepoPath) -> Result<Stack, Diagnostics> {
         return tree(spec, &folders, |image| mentions(root, image));
     }
     let file = spec.lossy();
-    let text = text_of(root, spec)?.ok_or_else(|| {
+    let bytes = bytes_of(root, spec)?.ok_or_else(|| {
         Diagnostic::error(format!("the spec `{file}` does not exist"))
             .help("name the spec in `stack:` of tasks.yaml, or the folder of the images where there is no spec")
     })?;
+    let text = yaml::decode(&file.as_str().into(), &bytes)?;
     let dir = spec.parent().unwrap_or_else(RepoPath::root);
     let ignore = RepoPath::new(&dir, "change_ignore.json").unwrap_or_else(RepoPath::root);
     let ignore = text_of(root, &ignore)?;
     let folders = folders(&root.join(dir.as_path()));
-    read::parse(&Source { file: &file, text: &text, folders, change_ignore: ignore.as_deref() })
+    read::parse(&Source { file: &file, text, folders, change_ignore: ignore.as_deref() })
 }
 
 /// The images that the plain Dockerfile of an image needs, with the defaults of its build args.
@@ -44,11 +46,16 @@ fn mentions(root: &Path, image: &Image) -> Result<Vec<Mention>, Diagnostics> {
 }
 
 fn text_of(root: &Path, path: &RepoPath) -> Result<Option<String>, Diagnostics> {
+    let Some(bytes) = bytes_of(root, path)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let place = Place::file(&path.lossy());
+        Diagnostic::error(format!("`{path}` is not UTF-8 text")).at(place).cause(error.utf8_error()).into()
+    })
+}
+
+fn bytes_of(root: &Path, path: &RepoPath) -> Result<Option<Vec<u8>>, Diagnostics> {
     match std::fs::read(root.join(path.as_path())) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| {
-            let place = Place::file(&path.lossy());
-            Diagnostic::error(format!("`{path}` is not UTF-8 text")).at(place).cause(error.utf8_error()).into()
-        }),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Diagnostic::error(format!("failed to read file `{path}`")).cause(error).into()),
     }
