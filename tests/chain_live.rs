@@ -6,6 +6,7 @@ mod chain_live {
     mod changes;
     mod ends;
     mod errors;
+    mod hostile;
     mod program;
     mod publish;
     mod replaced;

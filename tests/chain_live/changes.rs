@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::space::{IMAGES, Space};
+use super::space::{IMAGES, Space, docker};
 
 const PARENT_KEY: &str = "dev.xtask.parent-key";
 const KEY: &str = "dev.xtask.key";
@@ -94,10 +94,29 @@ fn an_image_that_was_removed_from_the_engine_is_built_again() {
     let space = Space::new("removed");
     space.run(&["build:side"]).fine();
     let id = space.id("side");
-    super::space::docker(&["rmi", "--force", &id]);
+    docker(&["rmi", "--force", &id]);
     let run = space.run(&["build:side"]).fine();
     assert_eq!(run.started(), ["build:side"]);
     let decided = run.of("task_decided").find(|one| one["task"] == "build:side").unwrap();
     assert_eq!(decided["reasons"][0]["kind"], "image_missing", "{decided}");
     assert!(space.cat("side", "/note/side.txt").starts_with("note of side"));
+}
+
+#[test]
+fn a_child_is_built_on_the_planned_parent_whoever_bears_its_names() {
+    let space = Space::new("moved");
+    space.build();
+    let ids = space.ids();
+    let key = space.label("base", KEY);
+    for tag in ["t", &format!("k-{}", &key[..12])] {
+        docker(&["tag", &ids["side"], &format!("{}/base:{tag}", space.prefix)]);
+    }
+    assert_eq!(space.id("base"), ids["side"]);
+    space.append("images/mid/note.txt", "another line");
+    let run = space.run(&["build:leaf"]).fine();
+    assert!(run.started().contains(&"build:base"), "{:?}", run.started());
+    assert_eq!(space.label("base", KEY), key, "its names are its own again");
+    assert!(space.layers("mid").starts_with(&space.layers("base")));
+    assert_eq!(space.layers("leaf").len(), 4, "nothing of `side` is in it");
+    assert!(space.cat("leaf", "/note/mid.txt").ends_with("another line"));
 }
