@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::args::FileArgs;
 use crate::action::ActionSet;
-use crate::engine::{Expander, Project, plan};
+use crate::engine::{self, Expander, Project, plan};
 use crate::graph;
 use crate::model::task::Taskfile;
 use crate::model::{Diagnostic, Diagnostics, RepoPath, Secret};
@@ -75,26 +75,8 @@ pub(super) struct Read {
 pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<Read, Diagnostics> {
     let crate::action::BuiltIn { mut actions, services, hosts } = crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
-    let forms: Vec<ActionForm<'_>> = actions
-        .iter()
-        .map(|action| {
-            let form = action.arguments();
-            ActionForm { name: action.name(), required: form.required, optional: form.optional, short: form.short }
-        })
-        .collect();
-    let root = place.root.clone();
-    let load_world = LoadWorld {
-        read: &|name| std::fs::read(root.join(name)),
-        images: &|spec| images(&root, spec),
-        env: &|name| world.var(name),
-        expand: &Templates,
-        glob: &|pattern| glob(&root, pattern),
-        actions: &forms,
-        checks: &actions.check_names(),
-        commands: taskfile::COMMANDS,
-        globals: &options.globals,
-    };
-    let loaded = taskfile::load(&place.file, &load_world)?;
+    let outside = Outside { root: place.root.clone(), env: world.env.clone(), globals: options.globals.clone() };
+    let loaded = outside.with(&actions, |load_world| taskfile::load(&place.file, load_world))?;
     // Only the first reading of a set of actions tells them.
     let _ = hosts.set(loaded.taskfile.hosts.clone());
     if let Some(spec) = &loaded.taskfile.stack {
@@ -106,6 +88,37 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
     sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
     let actions = actions.clone();
     Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, sources })
+}
+
+/// What the reading of tasks may ask for, kept for the tasks that other tasks print.
+#[derive(Clone)]
+struct Outside {
+    root: PathBuf,
+    env: crate::exec::environment::Variables,
+    globals: BTreeMap<String, String>,
+}
+
+impl Outside {
+    fn with<T>(&self, actions: &ActionSet, f: impl FnOnce(&LoadWorld<'_>) -> T) -> T {
+        let forms: Vec<ActionForm<'_>> = actions
+            .iter()
+            .map(|action| {
+                let form = action.arguments();
+                ActionForm { name: action.name(), required: form.required, optional: form.optional, short: form.short }
+            })
+            .collect();
+        f(&LoadWorld {
+            read: &|name| std::fs::read(self.root.join(name)),
+            images: &|spec| images(&self.root, spec),
+            env: &|name| self.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned()),
+            expand: &Templates,
+            glob: &|pattern| glob(&self.root, pattern),
+            actions: &forms,
+            checks: &actions.check_names(),
+            commands: taskfile::COMMANDS,
+            globals: &self.globals,
+        })
+    }
 }
 
 fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
@@ -140,6 +153,11 @@ pub(super) fn open(
     world: &World,
     options: &LoadOptions,
 ) -> Result<(Project, Vec<Diagnostic>), Diagnostics> {
+    let outside = Outside { root: place.root.clone(), env: world.env.clone(), globals: options.globals.clone() };
+    let (known, forms) = (Taskfile { tasks: Vec::new(), ..taskfile.clone() }, actions.clone());
+    let expand: Arc<engine::ExpandTasks> = Arc::new(move |group, output| {
+        outside.with(&forms, |load_world| taskfile::members(group, output, &known, load_world))
+    });
     let Taskfile { tasks, config, pools, .. } = taskfile;
     let tasks: Vec<Arc<_>> = tasks.into_iter().map(Arc::new).collect();
     let mut problems = Vec::new();
@@ -177,7 +195,7 @@ pub(super) fn open(
         key: key(&place.root, options.writes),
         params: std::collections::HashMap::new(),
         positional: std::collections::HashMap::new(),
-        expand: None,
+        expand: Some(expand),
         token: world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned()),
     };
     Ok((project, warnings))

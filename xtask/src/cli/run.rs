@@ -74,6 +74,14 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let args = parse(&split.run)?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    // The first guess takes values of options for variables if they look like them; then the files are read again.
+    let (tasks, actions, sources, globals) = if chosen.globals == globals {
+        (tasks, actions, sources, globals)
+    } else {
+        let again = LoadOptions { writes: false, globals: chosen.globals.clone() };
+        let read = project::read(&place, world, &again)?;
+        (read.tasks, read.actions, read.sources, chosen.globals.clone())
+    };
     let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
     let defaults: Vec<String> = tasks.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
     let wanted = if named.is_empty() { defaults } else { named };

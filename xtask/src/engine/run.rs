@@ -69,6 +69,10 @@ pub(super) struct Run<'a> {
     /// Tasks whose setup was asked for.
     held: HashSet<TaskId>,
     named: HashSet<TaskId>,
+    /// Tasks whose output says which tasks there are.
+    producers: HashSet<Arc<str>>,
+    /// Groups whose members were read from another task's output.
+    expanded: HashSet<TaskId>,
     /// In order of start, for teardowns.
     pub started: Vec<TaskId>,
     pub counts: Counts,
@@ -103,6 +107,8 @@ impl<'a> Run<'a> {
         let graph = project.graph.clone();
         let mut scheduler = Scheduler::new(options.jobs, project.pools.clone());
         scheduler.grow(graph.len());
+        let after = graph.ids().filter_map(|id| graph.task(id).expand_after.as_ref().map(|task| task.value.clone()));
+        let producers = after.collect();
         let named = if options.single { selection.tasks.iter().copied().collect() } else { HashSet::new() };
         Self {
             project,
@@ -121,6 +127,8 @@ impl<'a> Run<'a> {
             probes: HashMap::new(),
             held: HashSet::new(),
             named,
+            producers,
+            expanded: HashSet::new(),
             started: Vec::new(),
             counts: Counts::default(),
             saved: Duration::ZERO,
@@ -347,7 +355,8 @@ impl<'a> Run<'a> {
     /// `expand_after`: the members come out of the other task's output.
     fn expand(&mut self, id: TaskId) -> Result<(), Diagnostic> {
         let task = self.graph.node(id).task.clone();
-        if !task.members.is_empty() {
+        // Once: a producer may have printed no members at all.
+        if !self.expanded.insert(id) {
             return self.finish_group(id);
         }
         let producer = self.graph.node(id).needs.iter().find(|edge| edge.why == Why::ExpandAfter).map(|edge| edge.to);
@@ -789,9 +798,14 @@ impl<'a> Run<'a> {
         for (path, state) in &finished.targets {
             self.project.files.learn(path, state.clone());
         }
+        let mut values = finished.values.clone();
+        if self.producers.contains(self.graph.name(id)) {
+            // Kept, so that the members are known when this task is up to date the next time.
+            values.insert("stdout".into(), Value::from(String::from_utf8_lossy(&finished.stdout)));
+        }
         let result = Result_ {
             digest: finished.result,
-            values: Arc::new(Value::Object(finished.values.clone())),
+            values: Arc::new(Value::Object(values)),
             stdout: finished.stdout.clone().into(),
         };
         self.results.insert(id, result);

@@ -144,8 +144,9 @@ impl BaseImage {
         // Large, and the engine has its content now.
         let _ = std::fs::remove_file(&tar);
         let id = id?;
-        let digest = Digest::parse(&id).ok_or_else(|| {
-            Failure::error(Diagnostic::error(format!("the engine gave `{id}` for the id of an image")))
+        let layers = docker.image(&id).map_err(|error| Failure::error(error.into()))?.layers;
+        let digest = layers.first().and_then(|layer| Digest::parse(layer)).ok_or_else(|| {
+            Failure::error(Diagnostic::error(format!("the engine does not say which layer `{name}` has")))
         })?;
         call.out.line(Stream::Stdout, format!("made {name} from Debian's packages").as_bytes());
         Ok(Basis { digest, id: Some(id), pin: name, image: None })

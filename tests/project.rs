@@ -1,0 +1,15 @@
+//! Tests of the project as a whole: conformance cases, layers, the README, an embedding. Knows the program only from
+//! outside: its library entry and its binary.
+
+#[path = "project/cases.rs"]
+mod cases;
+#[path = "project/embed.rs"]
+mod embed;
+#[path = "project/properties.rs"]
+mod properties;
+#[path = "project/readme.rs"]
+mod readme;
+#[path = "project/space.rs"]
+mod space;
+#[path = "project/tidy.rs"]
+mod tidy;
