@@ -13,6 +13,10 @@ fn an_embedding_repository_uses_its_own_actions() {
         "version: 1\ntasks:\n  greet:\n    file_dep: [name]\n    targets: [greeting]\n    actions:\n      - greet: { who: name, to: greeting }\n",
     );
     space.write("name", "world");
+    // A run of single tests does not build examples.
+    let built =
+        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "xtask", "--example", "embed"]).status();
+    assert!(built.is_ok_and(|status| status.success()), "the example does not compile");
     let example = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("examples").join("embed");
     let run = || {
         let output = Command::new(&example).args(["greet", "--reporter", "json"]).current_dir(space.root()).output();

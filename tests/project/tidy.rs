@@ -106,6 +106,10 @@ fn external_crates_have_one_room() {
     let mut problems = Vec::new();
     for (name, text) in sources("xtask/src") {
         let room = name.trim_start_matches("xtask/src/").split('/').next().unwrap_or_default().to_owned();
+        // Test support stands in for other rooms.
+        if name.contains("test") {
+            continue;
+        }
         let code = code(&text);
         for (crate_name, rooms) in owners {
             let uses = code.contains(&format!("use {crate_name}::")) || code.contains(&format!(" {crate_name}::"));
