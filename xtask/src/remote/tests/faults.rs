@@ -83,7 +83,8 @@ fn r1_a_cut_link_leaves_every_file_old_or_new() {
                 pid.display()
             ),
         );
-        let patience = Patience { retries: 0, ..quick() };
+        // What is left of the other side may hold the pipe: then it is the lack of progress that ends the round.
+        let patience = Patience { retries: 0, no_progress: Duration::from_millis(300), ..quick() };
         match send(dir.path(), &cut, patience) {
             Ok(_) | Err(RemoteError::Failed { .. }) => {}
             Err(error) => panic!("{error:?}"),
