@@ -106,6 +106,9 @@ pub(super) struct RunArgs {
     /// Install and start what is missing without asking
     #[arg(short, long)]
     pub yes: bool,
+    /// Write where the time went: a page, and FILE.trace.json for Perfetto [default FILE: .xtask/timings.html]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = super::timings::DEFAULT, require_equals = true, conflicts_with_all = ["dry_run", "frozen"])]
+    pub timings: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -122,8 +125,12 @@ pub(super) enum Command {
     Ignore(NamesArgs),
     /// Take the current files as they are, without running anything
     Accept(NamesArgs),
-    /// Show past runs
+    /// Show past runs, compare two, find flaky tasks
     History(HistoryArgs),
+    /// Show tasks and what each needs
+    Graph(GraphArgs),
+    /// Show the engines that have a name, and whether they can be reached
+    Hosts(HostsArgs),
     /// Say what this machine lacks, with a fix for each
     Doctor(DoctorArgs),
     /// Check everything: format, lints, tests, the stack
@@ -235,10 +242,39 @@ pub(super) struct HistoryArgs {
     /// How many runs
     #[arg(short, long, default_value_t = 20)]
     pub limit: usize,
+    /// A JSON object per line
     #[arg(long)]
     pub json: bool,
+    /// Two runs side by side
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["flaky", "run"])]
+    pub compare: Option<Vec<i64>>,
+    /// Tasks that failed and passed with the same inputs
+    #[arg(long, conflicts_with = "run")]
+    pub flaky: bool,
     /// The tasks of this run
     pub run: Option<i64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct GraphArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "dot", "mermaid", "json", "svg", "html"], default_value = "text")]
+    pub format: String,
+    /// What would run, and what is up to date
+    #[arg(short, long)]
+    pub status: bool,
+    /// With everything that they need [default: all tasks]
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct HostsArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// One JSON list
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

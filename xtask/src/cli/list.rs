@@ -225,7 +225,7 @@ fn explain_last(prepared: &Prepared, as_data: bool, world: &World) -> Result<u8,
             } else {
                 world.out.line(&format!("`{}` {} in run {} because:", row.task, row.outcome.name(), run.id));
                 for reason in reasons {
-                    world.out.line(&format!("  {reason}"));
+                    world.out.line(&format!("  {}", super::history::in_words(&reason)));
                 }
             }
             return Ok(0);

@@ -3,12 +3,21 @@
 mod args;
 mod ci;
 mod clean;
+#[cfg(test)]
+mod commands_tests;
+#[cfg(test)]
+mod docs_tests;
 mod doctor;
+mod dry;
+mod graph;
+mod history;
+mod hosts;
 mod list;
 mod project;
 mod records;
 mod run;
 mod stack;
+mod timings;
 mod watch;
 mod words;
 
@@ -58,7 +67,9 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Forget(args) => records::forget(&args, world),
         args::Command::Ignore(args) => records::ignore(&args, world),
         args::Command::Accept(args) => records::accept(&args, world),
-        args::Command::History(args) => records::history(&args, world),
+        args::Command::History(args) => history::history(&args, world),
+        args::Command::Graph(args) => graph::graph(&args, world),
+        args::Command::Hosts(args) => hosts::hosts(&args, world),
         args::Command::Doctor(args) => doctor::doctor(&args, world),
         args::Command::Ci(args) => ci::ci(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),
@@ -90,6 +101,17 @@ fn show(world: &World, problems: &Diagnostics) {
     let mut reporter = report::make(report::Kind::Plain, options);
     reporter.diagnostics(&problems.0);
     reporter.finish();
+}
+
+/// How data on stdout is laid out: its columns and colours, if it is a terminal.
+fn out_style(color: &str, world: &World) -> (Option<usize>, report::paint::Paint) {
+    let choice = match color {
+        "always" => report::ColorChoice::Always,
+        "never" => report::ColorChoice::Never,
+        _ => report::ColorChoice::Auto,
+    };
+    let on = report::wants_color(choice, &|name| world.var(name), world.out_is_tty);
+    (world.out_is_tty.then(report::layout::columns), report::paint::Paint::new(on))
 }
 
 impl From<Diagnostic> for u8 {

@@ -1,10 +1,8 @@
-//! `forget`, `ignore`, `accept`, `history`: what is remembered of tasks.
+//! `forget`, `ignore`, `accept`: what is remembered of tasks.
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
-use super::args::{FileArgs, ForgetArgs, HistoryArgs, NamesArgs};
+use super::args::{FileArgs, ForgetArgs, NamesArgs};
 use super::project::{self, LoadOptions, Place, Read};
 use crate::engine::{self, Project, plan::Accepted};
 use crate::graph::{self, TaskId};
@@ -112,32 +110,4 @@ fn chosen(project: &Project, place: &Place, names: &[String], follow: bool) -> R
         }
     }
     Ok(found)
-}
-
-pub(super) fn history(args: &HistoryArgs, world: &World) -> Result<u8, Diagnostics> {
-    let place = project::find(&args.file, world)?;
-    let db = crate::store::StateDb::open_read_only(&place.root)?;
-    if let Some(id) = args.run {
-        for row in db.run_tasks(id)? {
-            if args.json {
-                let reasons: serde_json::Value = serde_json::from_str(&row.reasons).unwrap_or_default();
-                let object = json!({ "task": row.task, "outcome": row.outcome.name(), "seconds": row.seconds, "reasons": reasons, "key": row.key });
-                world.out.line(&object.to_string());
-            } else {
-                world.out.line(&format!("{:11} {:8.2}s  {}", row.outcome.name(), row.seconds, row.task));
-            }
-        }
-        return Ok(0);
-    }
-    for run in db.runs(args.limit)? {
-        if args.json {
-            let object = json!({ "run": run.id, "started": run.started, "seconds": run.seconds, "exit": run.exit, "command": run.command });
-            world.out.line(&object.to_string());
-        } else {
-            let when =
-                jiff::Timestamp::from_second(run.started).map_or_else(|_| String::new(), |time| time.to_string());
-            world.out.line(&format!("{:5}  {when}  {:8.2}s  exit {}  {}", run.id, run.seconds, run.exit, run.command));
-        }
-    }
-    Ok(0)
 }

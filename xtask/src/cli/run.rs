@@ -1,4 +1,4 @@
-//! `cargo xtask [run] TASK …`: runs tasks; also dry runs and `--frozen`.
+//! `cargo xtask [run] TASK …`: understands the words and runs tasks. Knows nothing of how a task is run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
@@ -9,12 +9,13 @@ use clap::Parser;
 
 use super::args::{FileArgs, RunArgs, RunCli};
 use super::project::{self, LoadOptions, Place, Read};
+use super::timings::{self, Recorder};
 use super::words::{self, Meaning};
-use crate::engine::{self, Options, ParamValue, Project, Status};
+use crate::engine::{self, Options, ParamValue, Project};
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Taskfile};
-use crate::model::{Diagnostic, Diagnostics, Event, RepoPath, StopToken, Verdict};
+use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken};
 use crate::report::{self, Reporter};
 use crate::store::STATE_DIR;
 use crate::store::lock::{self, Lock, Owner, Patience};
@@ -41,7 +42,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     if prepared.args.dry_run || prepared.args.frozen {
-        return Ok(dry(&mut prepared, &mut *reporter, &stop));
+        return Ok(super::dry::dry(&mut prepared, &mut *reporter, &stop));
     }
     if needs_engine(&prepared) {
         super::doctor::ensure_for_run(prepared.args.yes, world)?;
@@ -49,10 +50,16 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
     let options = options(&prepared, words, &stop);
-    let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| reporter.event(&event));
+    let mut recorder = prepared.args.timings.is_some().then(Recorder::new);
+    let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| {
+        if let Some(recorder) = &mut recorder {
+            recorder.see(&event);
+        }
+        reporter.event(&event);
+    });
     drop(listener);
     drop(supervisor);
-    let exit = match result {
+    let mut exit = match result {
         Ok(summary) => summary.exit,
         Err(problem) => {
             reporter.diagnostics(&[problem]);
@@ -60,8 +67,27 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
         }
     };
     reporter.finish();
+    if let Some(recorder) = &recorder {
+        exit = exit.max(write_timings(&prepared, recorder, &options.command, world));
+    }
     let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
     Ok(by_signal.unwrap_or(exit))
+}
+
+/// Writes what `--timings` asks for; returns the exit code of that alone.
+fn write_timings(prepared: &Prepared, recorder: &Recorder, command: &str, world: &World) -> u8 {
+    let given = prepared.args.timings.as_deref().unwrap_or_default();
+    let file = timings::path(given, &prepared.place.root, &world.cwd);
+    match recorder.write(&file, command, &prepared.project.graph) {
+        Ok(()) => {
+            world.err.line(&format!("note: timings are in {}", file.display()));
+            0
+        }
+        Err(problem) => {
+            super::show(world, &problem.into());
+            2
+        }
+    }
 }
 
 /// Understands the words and opens the project. `None`: nothing was named and there is no default.
@@ -269,7 +295,8 @@ fn hand_out_params(
     if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
 }
 
-fn closure_with_setup(graph: &graph::Graph, selection: &Selection, single: bool) -> Vec<TaskId> {
+/// The selection with what it needs and, for each, what sets it up.
+pub(super) fn closure_with_setup(graph: &graph::Graph, selection: &Selection, single: bool) -> Vec<TaskId> {
     let mut all = graph::closure(graph, selection, single);
     let mut seen: HashSet<TaskId> = all.iter().copied().collect();
     let mut next = 0;
@@ -366,55 +393,4 @@ pub(super) fn color(choice: &str, world: &World) -> bool {
         _ => report::ColorChoice::Auto,
     };
     report::wants_color(choice, &|name| world.var(name), world.err_is_tty)
-}
-
-/// `--dry-run` and `--frozen`: the same decisions, nothing is run or written.
-fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &StopToken) -> u8 {
-    let options = options(prepared, &[], stop);
-    let predictions = engine::predict(&mut prepared.project, &prepared.selection, &options);
-    let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
-    reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
-    let mut counts = crate::model::Counts::default();
-    let (mut errors, mut runs) = (false, false);
-    for prediction in predictions {
-        let verdict = match prediction.status {
-            Status::Group | Status::Skipped => continue,
-            Status::UpToDate => {
-                counts.up_to_date += 1;
-                Verdict::UpToDate
-            }
-            Status::Ignored => {
-                counts.ignored += 1;
-                Verdict::Ignored
-            }
-            Status::Error(problem) => {
-                errors = true;
-                counts.error += 1;
-                Verdict::Error(problem)
-            }
-            Status::WillRun(reasons) => {
-                runs = true;
-                Verdict::Run(reasons)
-            }
-            Status::MayRun { after, mut reasons } => {
-                runs = true;
-                let task = after.join(", ");
-                reasons.push(crate::model::Reason::ResultChanged {
-                    task,
-                    old: "as recorded".into(),
-                    new: "may change".into(),
-                });
-                Verdict::Run(reasons)
-            }
-        };
-        reporter.event(&Event::TaskDecided { task: prediction.name, verdict, hidden: prediction.hidden });
-    }
-    let exit = match (errors, runs && prepared.args.frozen) {
-        (true, _) => 2,
-        (false, true) => 1,
-        (false, false) => 0,
-    };
-    reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
-    reporter.finish();
-    exit
 }

@@ -51,6 +51,9 @@ pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> 
             .help("cargo xtask watch TASK")
             .into());
     };
+    if prepared.args.timings.is_some() {
+        return Err(Diagnostic::error("`--timings` is for one run, and `watch` makes many").into());
+    }
     let mut reporter = run::reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     let supervisor = world.owns_process.then(crate::exec::supervise);

@@ -67,7 +67,9 @@ impl RunOptions {
         let command = super::args::RunCli::command();
         let (mut long, mut short) = (HashMap::new(), HashMap::new());
         for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
-            let option = RunOption { takes_value: arg.get_action().takes_values() };
+            // What needs `=` never takes the next word.
+            let takes_value = arg.get_action().takes_values() && !arg.is_require_equals_set();
+            let option = RunOption { takes_value };
             for name in arg.get_long_and_visible_aliases().into_iter().flatten() {
                 long.insert(name.to_owned(), option);
             }
@@ -204,6 +206,8 @@ mod tests {
         assert_eq!(parts("-a push -a"), ("-a".into(), "push -a".into()));
         assert_eq!(parts("all -a b"), (String::new(), "all -a b".into()));
         assert_eq!(parts("-v 0 t -v"), ("--verbosity=0 --verbosity=2".into(), "t".into()));
+        assert_eq!(parts("--timings t --shuffle u"), ("--timings --shuffle".into(), "t u".into()));
+        assert_eq!(parts("t --timings=out.html u"), ("--timings=out.html".into(), "t u".into()));
         assert_eq!(parts("t --reporter=json -o out"), ("--reporter=json -o out".into(), "t".into()));
     }
 

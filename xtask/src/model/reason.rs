@@ -127,6 +127,20 @@ impl Reason {
         }
     }
 
+    /// Reads what `to_json` made. `None` for anything else, such as the record of another version.
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        let mut facts = value.as_object()?.clone();
+        facts.remove("kind")?;
+        let form = |name: &&str| {
+            if facts.is_empty() { serde_json::json!(name) } else { serde_json::json!({ *name: facts }) }
+        };
+        // Two variants may share a kind, and differ in their facts.
+        VARIANTS
+            .iter()
+            .filter_map(|name| serde_json::from_value::<Self>(form(name)).ok())
+            .find(|reason| reason.to_json() == *value)
+    }
+
     /// The JSON object: `kind` and the facts.
     pub fn to_json(&self) -> serde_json::Value {
         let mut object = serde_json::Map::new();
@@ -140,6 +154,33 @@ impl Reason {
         serde_json::Value::Object(object)
     }
 }
+
+/// Names of the variants, for reading their JSON form.
+const VARIANTS: [&str; 23] = [
+    "NeverRan",
+    "NoDependencies",
+    "UptodateFalse",
+    "TargetMissing",
+    "TargetChanged",
+    "FileDepChanged",
+    "FileDepAdded",
+    "FileDepRemoved",
+    "DefinitionChanged",
+    "ResultChanged",
+    "ParamChanged",
+    "EnvChanged",
+    "Always",
+    "Forgotten",
+    "Interrupted",
+    "LastFailed",
+    "InputChangedDuringRun",
+    "ImageMissing",
+    "RemoteDiffers",
+    "ParentChanged",
+    "FullRebuild",
+    "BaseMoved",
+    "ContextChanged",
+];
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,6 +39,11 @@ pub fn bytes(size: u64) -> String {
     if unit == "B" { format!("{size} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// How many columns the terminal at stdout has.
+pub fn columns() -> usize {
+    usize::from(console::Term::stdout().size().1)
+}
+
 /// How many columns a terminal uses for `text`, colour sequences not counted.
 pub fn width(text: &str) -> usize {
     console::measure_text_width(text)

@@ -1,0 +1,59 @@
+//! `--dry-run` and `--frozen`: says what would run. Knows nothing of how a run is prepared.
+
+use std::time::Duration;
+
+use super::run::{Prepared, options};
+use crate::engine::{self, Status};
+use crate::model::{Event, StopToken, Verdict};
+use crate::report::Reporter;
+
+/// `--dry-run` and `--frozen`: the same decisions, nothing is run or written.
+pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &StopToken) -> u8 {
+    let options = options(prepared, &[], stop);
+    let predictions = engine::predict(&mut prepared.project, &prepared.selection, &options);
+    let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
+    reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
+    let mut counts = crate::model::Counts::default();
+    let (mut errors, mut runs) = (false, false);
+    for prediction in predictions {
+        let verdict = match prediction.status {
+            Status::Group | Status::Skipped => continue,
+            Status::UpToDate => {
+                counts.up_to_date += 1;
+                Verdict::UpToDate
+            }
+            Status::Ignored => {
+                counts.ignored += 1;
+                Verdict::Ignored
+            }
+            Status::Error(problem) => {
+                errors = true;
+                counts.error += 1;
+                Verdict::Error(problem)
+            }
+            Status::WillRun(reasons) => {
+                runs = true;
+                Verdict::Run(reasons)
+            }
+            Status::MayRun { after, mut reasons } => {
+                runs = true;
+                let task = after.join(", ");
+                reasons.push(crate::model::Reason::ResultChanged {
+                    task,
+                    old: "as recorded".into(),
+                    new: "may change".into(),
+                });
+                Verdict::Run(reasons)
+            }
+        };
+        reporter.event(&Event::TaskDecided { task: prediction.name, verdict, hidden: prediction.hidden });
+    }
+    let exit = match (errors, runs && prepared.args.frozen) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    };
+    reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
+    reporter.finish();
+    exit
+}
