@@ -141,6 +141,8 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Work on the spec of the stack
     Spec(SpecArgs),
+    /// Print the JSON Schema of tasks.yaml, for editors
+    Schema,
 }
 
 /// Names of built-in commands (`run` is parsed apart).

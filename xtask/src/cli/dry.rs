@@ -6,15 +6,16 @@ use super::run::{Prepared, options};
 use crate::engine::{self, Status};
 use crate::model::{Event, StopToken, Verdict};
 use crate::report::Reporter;
+use crate::world::Stream;
 
 /// `--dry-run` and `--frozen`: the same decisions, nothing is run or written.
-pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &StopToken) -> u8 {
+pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, err: &Stream, stop: &StopToken) -> u8 {
     let options = options(prepared, &[], stop);
     let predictions = engine::predict(&mut prepared.project, &prepared.selection, &options);
     let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
     reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
     let mut counts = crate::model::Counts::default();
-    let (mut errors, mut runs) = (false, false);
+    let (mut errors, mut runs) = (false, 0);
     for prediction in predictions {
         let verdict = match prediction.status {
             Status::Group | Status::Skipped => continue,
@@ -32,11 +33,11 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &S
                 Verdict::Error(problem)
             }
             Status::WillRun(reasons) => {
-                runs = true;
+                runs += 1;
                 Verdict::Run(reasons)
             }
             Status::MayRun { after, mut reasons } => {
-                runs = true;
+                runs += 1;
                 let task = after.join(", ");
                 reasons.push(crate::model::Reason::ResultChanged {
                     task,
@@ -48,12 +49,18 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, stop: &S
         };
         reporter.event(&Event::TaskDecided { task: prediction.name, verdict, hidden: prediction.hidden });
     }
-    let exit = match (errors, runs && prepared.args.frozen) {
+    let exit = match (errors, runs > 0 && prepared.args.frozen) {
         (true, _) => 2,
         (false, true) => 1,
         (false, false) => 0,
     };
-    reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
+    // The summary of a run would say that nothing was to do.
+    if prepared.args.reporter.as_deref().is_some_and(|name| matches!(name, "json" | "junit")) {
+        reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
+    } else {
+        let tasks = crate::model::words::count(runs, "task");
+        err.line(&format!("     dry run  {tasks} would run, {} up to date", counts.up_to_date));
+    }
     reporter.finish();
     exit
 }

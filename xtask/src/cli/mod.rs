@@ -74,6 +74,10 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Ci(args) => ci::ci(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),
         args::Command::Spec(args) => stack::spec(&args, world),
+        args::Command::Schema => {
+            world.out.line(&project::schema(world).to_string());
+            Ok(0)
+        }
         args::Command::Completions(args) => {
             let mut out = world.out.clone();
             clap_complete::generate(args.shell, &mut args::Cli::command(), "xtask", &mut out);

@@ -121,6 +121,14 @@ impl Outside {
     }
 }
 
+/// The JSON Schema of tasks.yaml with all actions and checks of this program.
+pub(super) fn schema(world: &World) -> serde_json::Value {
+    let mut actions = crate::action::built_in(&world.cwd, world).actions;
+    actions.extend(&world.extra);
+    let outside = Outside { root: world.cwd.clone(), env: world.env.clone(), globals: BTreeMap::new() };
+    outside.with(&actions, |load_world| taskfile::schema(load_world.actions, load_world.checks))
+}
+
 fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
     let dep = crate::model::task::FileDep {
         pattern: pattern.into(),

@@ -42,7 +42,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     if prepared.args.dry_run || prepared.args.frozen {
-        return Ok(super::dry::dry(&mut prepared, &mut *reporter, &stop));
+        return Ok(super::dry::dry(&mut prepared, &mut *reporter, &world.err, &stop));
     }
     if needs_engine(&prepared) {
         super::doctor::ensure_for_run(prepared.args.yes, world)?;

@@ -82,7 +82,8 @@ pub(super) struct Run<'a> {
     /// Grows whenever a task has run: what was observed before may be old.
     epoch: u32,
     decided_in: HashMap<TaskId, u32>,
-    last_reasons: HashMap<TaskId, String>,
+    /// Reasons and key of tasks that have run, for the history.
+    last_reasons: HashMap<TaskId, (String, String)>,
     pub history: Vec<RunTaskRow>,
     order: u32,
 }
@@ -810,7 +811,7 @@ impl<'a> Run<'a> {
         };
         self.results.insert(id, result);
         let Some(mut decision) = self.decisions.remove(&id) else { return Ok(()) };
-        self.last_reasons.insert(id, reasons_json(&decision.verdict));
+        self.last_reasons.insert(id, (reasons_json(&decision.verdict), decision.fingerprint.digest().hex()));
         let task = self.graph.node(id).task.clone();
         decision.targets = finished
             .targets
@@ -909,7 +910,7 @@ impl<'a> Run<'a> {
 
     fn history_reasons(&self, id: TaskId, outcome: Outcome) -> (String, String) {
         let Some(decision) = self.decisions.get(&id).filter(|_| outcome != Outcome::UpToDate) else {
-            return (self.last_reasons.get(&id).cloned().unwrap_or_else(|| "[]".into()), String::new());
+            return self.last_reasons.get(&id).cloned().unwrap_or_else(|| ("[]".into(), String::new()));
         };
         (reasons_json(&decision.verdict), decision.fingerprint.digest().hex())
     }

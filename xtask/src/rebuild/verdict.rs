@@ -84,6 +84,8 @@ pub fn decide(
     if let Some(trace) = trace {
         reasons.extend(against(seen, trace, parts));
     }
+    // What changed says more than a check that noticed it.
+    reasons.sort_by_key(|reason| matches!(reason, Reason::UptodateFalse { .. }));
     if reasons.is_empty() { Verdict::UpToDate } else { Verdict::Run(reasons) }
 }
 

@@ -19,7 +19,7 @@ use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, Digest, ImageRef, Reason, Secret, Stream};
 use crate::rebuild::{Part, PartKey, PartValue};
-use crate::stack::{Image, Plan, Stack, tags};
+use crate::stack::{Image, Plan, SecretSource, Stack, tags};
 
 pub(super) struct ImageBuild(pub(super) Arc<Services>);
 
@@ -219,7 +219,7 @@ impl ImageBuild {
         labels.insert(KEY_LABEL.into(), key.hex());
         labels.insert(IMAGE_LABEL.into(), image.key.to_string());
         labels.extend(ancestry::labels(identity.dockerfile.target_base(), &identity.bases));
-        let secrets = self.secrets(call, identity)?;
+        let secrets = self.secrets(call, image, identity)?;
         let veil = Veil::over(&secrets);
         let request = BuildRequest {
             dockerfile: identity.dockerfile.pin(&pins).into_bytes(),
@@ -312,11 +312,12 @@ impl ImageBuild {
 
     /// Secrets that RUN steps mount: from the action's `secrets`, and from the spec. Values never leave this function
     /// except to the builder.
-    fn secrets(&self, call: &Call<'_>, identity: &Identity) -> Result<Vec<(String, Secret)>, Failure> {
+    fn secrets(&self, call: &Call<'_>, image: &Image, identity: &Identity) -> Result<Vec<(String, Secret)>, Failure> {
         let mut found = Vec::new();
         for id in &identity.dockerfile.secrets {
             let source = &call.args["secrets"][id.as_str()];
             if source.is_null() {
+                found.extend(self.secret_of_spec(call, image, id)?);
                 continue;
             }
             let file = source["env_file"].as_str().and_then(|name| self.variable(name)).map(PathBuf::from);
@@ -339,6 +340,18 @@ impl ImageBuild {
             }
         }
         Ok(found)
+    }
+
+    /// A secret that only the spec names: then it has to be there.
+    fn secret_of_spec(&self, call: &Call<'_>, image: &Image, id: &str) -> Result<Option<(String, Secret)>, Failure> {
+        let value = match image.secrets.get(id) {
+            None => return Ok(None),
+            Some(SecretSource::Env(name)) => self.variable(name).map(std::os::unix::ffi::OsStringExt::into_vec),
+            Some(SecretSource::File(file)) => std::fs::read(call.root.join(file)).ok(),
+        };
+        let missing =
+            || Failure::error(Diagnostic::error(format!("secret `{id}` of image `{}` has no value", image.key)));
+        Ok(Some((id.to_owned(), Secret::new(value.ok_or_else(missing)?))))
     }
 
     fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
