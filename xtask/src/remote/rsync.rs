@@ -89,10 +89,10 @@ pub fn check_option(option: &str) -> Result<(), RemoteError> {
 ///
 /// A file is never seen half under its final name: it is written aside and renamed, and all of them at the end.
 pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<OsString>, RemoteError> {
-    let mut argv: Vec<OsString> =
-        ["rsync", "-aH", "-s", "--partial-dir=.rsync-partial", "--delay-updates", "--outbuf=N", "--info=progress2"]
-            .map(OsString::from)
-            .to_vec();
+    // The window of -1 compares nanoseconds: two edits within one second are two contents.
+    let words = ["-aH", "-s", "--modify-window=-1", "--partial-dir=.rsync-partial", "--delay-updates", "--outbuf=N"];
+    let mut argv: Vec<OsString> = std::iter::once("rsync").chain(words).map(OsString::from).collect();
+    argv.push("--info=progress2".into());
     let end = if spec.is_file() { "" } else { "/" };
     if spec.delete && !spec.is_file() {
         argv.push("--delete-delay".into());
