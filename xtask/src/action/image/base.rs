@@ -44,6 +44,21 @@ fn recipe(root: &Path, reference: &str, script: &str) -> Result<Digest, Failure>
     Ok(hasher.finish())
 }
 
+/// What a root file system is: its one layer, or all of them where somebody added to it.
+fn content_of(layers: &[String]) -> Option<Digest> {
+    match layers {
+        [] => None,
+        [one] => Digest::parse(one),
+        many => {
+            let mut hasher = Hasher::new();
+            for layer in many {
+                hasher.field(layer);
+            }
+            Some(hasher.finish())
+        }
+    }
+}
+
 fn bootstrap_of(services: &Services, reference: &str) -> Result<Option<String>, Failure> {
     let (stack, _) = services.stack().map_err(|problems| Failure::error(whole(problems)))?;
     Ok(stack.bases.iter().find(|base| base.reference == reference).and_then(|base| base.bootstrap.clone()))
@@ -64,7 +79,7 @@ pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>
         let pin = local_name(reference, &recipe(&services.root, reference, &script)?);
         // An import makes a new id each time; the layer is what counts.
         if let Some(image) = look(&pin)?
-            && let Some(digest) = image.layers.first().and_then(|layer| Digest::parse(layer))
+            && let Some(digest) = content_of(&image.layers)
         {
             return Ok(Some(Basis { digest, id: Some(image.id), pin, image: None }));
         }
@@ -145,7 +160,7 @@ impl BaseImage {
         let _ = std::fs::remove_file(&tar);
         let id = id?;
         let layers = docker.image(&id).map_err(|error| Failure::error(error.into()))?.layers;
-        let digest = layers.first().and_then(|layer| Digest::parse(layer)).ok_or_else(|| {
+        let digest = content_of(&layers).ok_or_else(|| {
             Failure::error(Diagnostic::error(format!("the engine does not say which layer `{name}` has")))
         })?;
         call.out.line(Stream::Stdout, format!("made {name} from Debian's packages").as_bytes());
