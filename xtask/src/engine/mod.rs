@@ -10,18 +10,19 @@
 //! - when a task ends: verify its targets, compare its inputs with those before, write its record, go on;
 //! - at the end: teardowns in reverse order of start, then the history.
 
+mod consider;
 mod decide;
+mod ended;
 mod finish;
+mod grow;
 mod inputs;
 mod job;
 pub mod plan;
 mod probe;
 mod run;
 pub mod scope;
+mod start;
 mod worker;
-
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

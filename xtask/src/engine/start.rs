@@ -1,0 +1,155 @@
+//! Hands a task to a worker: withdraws its record first, signs its inputs, gathers what its templates may refer to.
+//! Knows nothing of how it ends.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::decide::{self, Decision};
+use super::inputs;
+use super::job::{Finished, Job, Message};
+use super::scope::{self, ScopeParts};
+use super::worker;
+use crate::exec::environment::{Own, Variables, child_environment};
+use crate::graph::TaskId;
+use crate::model::{Diagnostic, Event, Outcome, RepoPath, Task, Verdict};
+use crate::rebuild::LastAttempt;
+
+use super::ended::Ended;
+use super::run::{Run, guarded};
+
+impl Run<'_> {
+    pub(super) fn start_queued(&mut self) -> Result<(), Diagnostic> {
+        let mut started = Vec::new();
+        while !self.stopping {
+            let Some(task) = self.scheduler.next_to_start() else { break };
+            started.push(TaskId(task));
+        }
+        if started.is_empty() {
+            return Ok(());
+        }
+        for id in &started {
+            self.project.db.withdraw(self.graph.name(*id))?;
+            self.project.records.entry(self.graph.name(*id).to_string()).or_default().attempt =
+                Some(LastAttempt::Running);
+        }
+        // Durable before the first action: a killed run must not leave a record that still counts.
+        self.project.db.commit()?;
+        for id in started {
+            self.start(id)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, id: TaskId) -> Result<(), Diagnostic> {
+        let task = self.graph.node(id).task.clone();
+        let Some(mut decision) = self.decisions.remove(&id) else { return Ok(()) };
+        if self.decided_in.get(&id) != Some(&self.epoch) {
+            self.refresh(id, &mut decision);
+        }
+        let (inputs, changed) = (decision.inputs.clone(), decision.changed.clone());
+        self.decisions.insert(id, decision);
+        let expected = self.recorded_seconds(id).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let mut job = match self.job(id, &inputs, &changed) {
+            Ok(job) => job,
+            Err(problem) => return self.finish(id, Outcome::Error, Duration::ZERO, Some(problem), Ended::default()),
+        };
+        let title = task.title.as_ref().and_then(|title| job.expander.text(title, &job.scope, false).ok());
+        let title = title.map_or_else(|| task.name.clone(), Arc::from);
+        self.started.push(id);
+        let verbosity = self.verbosity(&task);
+        self.emit(Event::TaskStarted {
+            task: task.name.clone(),
+            title,
+            expected,
+            verbosity,
+            interactive: task.interactive,
+        });
+        job.inputs = inputs.iter().map(|path| (path.clone(), self.project.files.peek(path).stat())).collect();
+        let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
+        job.targets =
+            inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
+        let queue = self.queue.clone();
+        std::thread::spawn(move || {
+            let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
+            queue.push(Message::Finished(id, Box::new(finished)));
+        });
+        Ok(())
+    }
+
+    /// Something has run since the decision: signs the inputs again, right before the first action.
+    pub(super) fn refresh(&mut self, id: TaskId, decision: &mut Decision) {
+        let again = self.decision(id);
+        if !matches!(again.verdict, Verdict::Error(_)) {
+            decision.fingerprint = again.fingerprint;
+            decision.inputs = again.inputs;
+            decision.changed = again.changed;
+        }
+    }
+
+    pub(super) fn verbosity(&self, task: &Task) -> u8 {
+        self.options.verbosity.or(task.verbosity).or(self.project.config.verbosity).unwrap_or(1)
+    }
+
+    /// Everything a worker needs of one task.
+    pub(super) fn job(&self, id: TaskId, inputs: &[RepoPath], changed: &[RepoPath]) -> Result<Job, Diagnostic> {
+        let task = self.graph.node(id).task.clone();
+        let mut getargs = Map::new();
+        for arg in &task.getargs {
+            let value = decide::argument(&self.graph, &self.results, &arg.task, arg.key.as_deref());
+            getargs.insert(arg.name.to_string(), value.map_err(|problem| problem.at(arg.place.clone()))?);
+        }
+        let no_words = Vec::new();
+        let scope = scope::scope(&ScopeParts {
+            task: &task,
+            inputs,
+            changed,
+            params: self.project.params.get(&id),
+            positional: self.project.positional.get(&id).unwrap_or(&no_words),
+            getargs,
+        });
+        let env = self.child_env(&task, &scope)?;
+        let previous = self.project.records.get(&*task.name).and_then(|record| record.success.as_ref());
+        let previous = previous.and_then(|success| serde_json::from_str(&success.values).ok());
+        Ok(Job {
+            root: Arc::new(self.project.root.clone()),
+            actions: self.project.actions.clone(),
+            expander: self.project.expander.clone(),
+            resources: decide::resources(&self.graph, id, &self.results),
+            scope,
+            env,
+            previous,
+            stop: self.options.stop.clone(),
+            grace: self.project.config.grace.unwrap_or(self.options.grace),
+            inputs: Vec::new(),
+            targets: Vec::new(),
+            task,
+        })
+    }
+
+    pub(super) fn child_env(&self, task: &Task, scope: &Value) -> Result<Vec<(OsString, OsString)>, Diagnostic> {
+        let broken = |why: String| {
+            Diagnostic::error(format!("env of task `{}` cannot be expanded", task.name))
+                .at(task.place.clone())
+                .cause(why)
+        };
+        let declared = scope::expand_env(&*self.project.expander, &task.env, scope).map_err(broken)?;
+        let mut declared: Variables = declared.into_iter().collect();
+        let values = self.project.root.join(crate::store::STATE_DIR).join(format!("values-{}.json", safe(&task.name)));
+        declared.insert("XTASK_VALUES".into(), values.into());
+        let pass: Vec<&str> = task.pass_env.iter().map(|name| &**name).collect();
+        let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &task.name };
+        Ok(child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect())
+    }
+
+    pub(super) fn teardown_job(&self, id: TaskId) -> Result<Job, Diagnostic> {
+        self.job(id, &[], &[])
+    }
+}
+
+/// A name as part of a file name.
+fn safe(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+}
