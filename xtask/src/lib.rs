@@ -30,8 +30,6 @@ pub mod registry;
 
 pub mod remote;
 
-pub mod environment;
-
 pub mod action;
 
 pub mod engine;

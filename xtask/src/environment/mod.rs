@@ -1,1 +1,0 @@
-//! Containers in which scripts run, and their recycling.
