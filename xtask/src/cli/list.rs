@@ -47,7 +47,7 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
     let width = ids.iter().map(|id| graph.name(*id).chars().count()).max().unwrap_or(0);
     for id in ids {
         let task = graph.task(id);
-        let letter = letter(task, status.get(&id));
+        let letter = letter(status.get(&id));
         if let Some(template) = &args.template {
             let line =
                 template.replace("{name}", &task.name).replace("{doc}", first_line(task)).replace("{status}", letter);
@@ -93,14 +93,13 @@ fn first_line(task: &Task) -> &str {
     task.doc.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-fn letter(task: &Task, status: Option<&Status>) -> &'static str {
+fn letter(status: Option<&Status>) -> &'static str {
     match status {
         Some(Status::UpToDate | Status::Skipped) => "U",
         Some(Status::WillRun(_) | Status::MayRun { .. }) => "R",
         Some(Status::Error(_)) => "E",
         Some(Status::Ignored) => "I",
-        Some(Status::Group) if task.is_group() => " ",
-        _ => " ",
+        Some(Status::Group) | None => " ",
     }
 }
 

@@ -92,7 +92,7 @@ fn write_timings(prepared: &Prepared, recorder: &Recorder, command: &str, world:
 
 /// Understands the words and opens the project. `None`: nothing was named and there is no default.
 pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Result<Option<Prepared>, Diagnostics> {
-    let file = file_args(words);
+    let file = file_args(words, world);
     let place = project::find(&file, world)?;
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
@@ -163,7 +163,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
 }
 
 /// The options that say where the file is: needed before the tasks, and so their own options, are known.
-fn file_args(words: &[String]) -> FileArgs {
+fn file_args(words: &[String], world: &World) -> FileArgs {
     let mut found = FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() };
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -182,7 +182,7 @@ fn file_args(words: &[String]) -> FileArgs {
         found.no_seek |= word == "--no-seek";
     }
     if found.file.is_none() {
-        found.file = std::env::var("XTASK_FILE").ok().filter(|file| !file.is_empty());
+        found.file = world.var("XTASK_FILE").filter(|file| !file.is_empty());
     }
     found
 }

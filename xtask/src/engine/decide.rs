@@ -129,7 +129,7 @@ fn observe(
     seen.has_file_dep =
         !task.file_dep.is_empty() || !given.extra.file_dep.is_empty() || watched || !node.links.inputs.is_empty();
     let mut compares = params(project, id, task, &mut parts);
-    compares |= environment(project, task, &mut parts);
+    environment(project, task, &mut parts);
     for edge in node.needs.iter().filter(|edge| edge.why == Why::ResultDep) {
         let digest = given.results.get(&edge.to).map_or_else(|| Result_::default().digest, |result| result.digest);
         parts.push(Part { key: PartKey::Result(graph.name(edge.to).clone()), value: PartValue::Digest(digest) });
@@ -144,7 +144,7 @@ fn observe(
         seen.has_check = true;
     }
     for item in task.uptodate.iter().map(|item| &item.value).chain(given.calculated) {
-        let Some(checked) = check(project, item, success, given.now)? else { continue };
+        let Some(checked) = check(project, item)? else { continue };
         seen.has_check = true;
         compares |= checked.is_some();
         match checked {
@@ -244,7 +244,7 @@ fn mentions(task: &Task, name: &str) -> bool {
 }
 
 /// Declared variables: the templates of `env` and the values taken over by `pass_env`.
-fn environment(project: &Project, task: &Task, parts: &mut Vec<Part>) -> bool {
+fn environment(project: &Project, task: &Task, parts: &mut Vec<Part>) {
     for (name, template) in &task.env {
         parts.push(Part { key: PartKey::Env(name.clone()), value: short_or_digest(template) });
     }
@@ -258,7 +258,6 @@ fn environment(project: &Project, task: &Task, parts: &mut Vec<Part>) -> bool {
         });
         parts.push(Part { key: PartKey::Env(name.clone()), value });
     }
-    false
 }
 
 /// One value of another task: a key, the whole map, or for a group a map by member.
@@ -296,13 +295,7 @@ pub(super) fn argument(
 /// Evaluates one item of uptodate that needs no probe. `None`: it has no say. `Some(None)`: true or false by itself
 /// (see [`is_false`]). `Some(Some(part))`: compared with the last success.
 #[expect(clippy::option_option, reason = "the three answers are documented above")]
-fn check(
-    project: &Project,
-    item: &Uptodate,
-    success: Option<&Success>,
-    now: i64,
-) -> Result<Option<Option<Vec<Part>>>, Diagnostic> {
-    let _ = (success, now);
+fn check(project: &Project, item: &Uptodate) -> Result<Option<Option<Vec<Part>>>, Diagnostic> {
     Ok(match item {
         Uptodate::Null => None,
         Uptodate::Bool(_) | Uptodate::RunOnce | Uptodate::Timeout(_) | Uptodate::Shell(_) => Some(None),
