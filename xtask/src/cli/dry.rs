@@ -15,8 +15,9 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, err: &St
     let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
     reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
     let mut counts = crate::model::Counts::default();
-    let (mut errors, mut runs) = (false, 0);
+    let (mut errors, mut runs, mut may_run) = (false, 0, 0);
     for prediction in predictions {
+        let mut after = Vec::new();
         let verdict = match prediction.status {
             Status::Group | Status::Skipped => continue,
             Status::UpToDate => {
@@ -36,20 +37,15 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, err: &St
                 runs += 1;
                 Verdict::Run(reasons)
             }
-            Status::MayRun { after, mut reasons } => {
-                runs += 1;
-                let task = after.join(", ");
-                reasons.push(crate::model::Reason::ResultChanged {
-                    task,
-                    old: "as recorded".into(),
-                    new: "may change".into(),
-                });
+            Status::MayRun { after: tasks, reasons } => {
+                may_run += 1;
+                after = tasks;
                 Verdict::Run(reasons)
             }
         };
-        reporter.event(&Event::TaskDecided { task: prediction.name, verdict, hidden: prediction.hidden });
+        reporter.event(&Event::TaskDecided { task: prediction.name, verdict, after, hidden: prediction.hidden });
     }
-    let exit = match (errors, runs > 0 && prepared.args.frozen) {
+    let exit = match (errors, runs + may_run > 0 && prepared.args.frozen) {
         (true, _) => 2,
         (false, true) => 1,
         (false, false) => 0,
@@ -59,7 +55,8 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, err: &St
         reporter.event(&Event::RunFinished { exit, counts, duration: Duration::ZERO, saved: Duration::ZERO });
     } else {
         let tasks = crate::model::words::count(runs, "task");
-        err.line(&format!("     dry run  {tasks} would run, {} up to date", counts.up_to_date));
+        let maybe = if may_run > 0 { format!("{may_run} may run, ") } else { String::new() };
+        err.line(&format!("     dry run  {tasks} would run, {maybe}{} up to date", counts.up_to_date));
     }
     reporter.finish();
     exit

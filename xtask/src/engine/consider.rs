@@ -268,7 +268,7 @@ impl Run<'_> {
     pub(super) fn decided(&mut self, id: TaskId, verdict: Verdict) {
         let task = self.graph.node(id).task.clone();
         let hidden = is_hidden(&task);
-        self.emit(Event::TaskDecided { task: task.name.clone(), verdict, hidden });
+        self.emit(Event::TaskDecided { task: task.name.clone(), verdict, after: Vec::new(), hidden });
     }
 
     pub(super) fn probed(&mut self, id: TaskId, mut probed: Probed) -> Result<(), Diagnostic> {

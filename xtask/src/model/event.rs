@@ -117,6 +117,8 @@ pub enum Event {
     TaskDecided {
         task: Arc<str>,
         verdict: Verdict,
+        /// Only in a dry run: whether it runs depends on what these tasks make. Empty: the verdict is certain.
+        after: Vec<Arc<str>>,
         /// As in `TaskFinished`: such a task gets no line of its own.
         hidden: bool,
     },

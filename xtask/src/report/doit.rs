@@ -94,7 +94,7 @@ impl Doit {
 impl Reporter for Doit {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::TaskDecided { task, verdict, hidden: false } if self.lines == Lines::All => match verdict {
+            Event::TaskDecided { task, verdict, hidden: false, .. } if self.lines == Lines::All => match verdict {
                 Verdict::UpToDate => self.say(&format!("-- {task}\n")),
                 Verdict::Ignored => self.say(&format!("!! {task}\n")),
                 Verdict::Run(_) | Verdict::Error(_) => {}
@@ -140,7 +140,8 @@ mod tests {
         let (options, out, err) = taped();
         let mut reporter = Doit::new(kind, options);
         let mut events = sample_run();
-        events.insert(1, Event::TaskDecided { task: "old".into(), verdict: Verdict::Ignored, hidden: false });
+        let ignored = Verdict::Ignored;
+        events.insert(1, Event::TaskDecided { task: "old".into(), verdict: ignored, after: Vec::new(), hidden: false });
         tell(&mut reporter, &events);
         (out.text(), err.text())
     }

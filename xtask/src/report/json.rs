@@ -1,6 +1,7 @@
 //! One JSON object per line on stdout: the versioned interface for programs. Knows nothing of people.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -77,7 +78,7 @@ pub fn to_json(event: &Event) -> Value {
             "run_started",
             json!({ "run": run_id, "tasks": tasks, "workers": workers, "expected": expected.map(seconds) }),
         ),
-        Event::TaskDecided { task, verdict, hidden } => ("task_decided", decided(task, verdict, *hidden)),
+        Event::TaskDecided { task, verdict, after, hidden } => ("task_decided", decided(task, verdict, after, *hidden)),
         Event::TaskStarted { task, title, expected, .. } => {
             ("task_started", json!({ "task": **task, "title": **title, "expected": expected.map(seconds) }))
         }
@@ -114,14 +115,18 @@ fn with_event(name: &str, object: Value) -> Value {
     Value::Object(whole)
 }
 
-fn decided(task: &str, verdict: &Verdict, hidden: bool) -> Value {
+fn decided(task: &str, verdict: &Verdict, after: &[Arc<str>], hidden: bool) -> Value {
     let reasons: Vec<Value> = match verdict {
         Verdict::Run(reasons) => reasons.iter().map(|reason| reason.to_json()).collect(),
         _ => Vec::new(),
     };
     let problem = if let Verdict::Error(problem) = verdict { diagnostic(problem) } else { Value::Null };
     let hidden = if hidden { true.into() } else { Value::Null };
-    json!({ "task": task, "verdict": verdict.name(), "reasons": reasons, "problem": problem, "hidden": hidden })
+    let after = if after.is_empty() { Value::Null } else { after.iter().map(|name| &**name).collect() };
+    let verdict = verdict.name();
+    json!({
+        "task": task, "verdict": verdict, "reasons": reasons, "after": after, "problem": problem, "hidden": hidden,
+    })
 }
 
 fn finished(event: &Event) -> Value {

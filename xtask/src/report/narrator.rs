@@ -118,8 +118,8 @@ impl Narrator {
                 self.told.clear();
                 Said::default()
             }
-            Event::TaskDecided { task, verdict: Verdict::Run(reasons), hidden: false } => {
-                to_err(self.decided(task, reasons))
+            Event::TaskDecided { task, verdict: Verdict::Run(reasons), after, hidden: false } => {
+                to_err(self.decided(task, reasons, after))
             }
             Event::TaskStarted { task, verbosity, .. } => {
                 self.captures.insert(task.clone(), Capture::new(*verbosity));
@@ -147,11 +147,15 @@ impl Narrator {
         format!("{}\n", line.trim_end())
     }
 
-    fn decided(&mut self, task: &str, reasons: &[Reason]) -> String {
+    fn decided(&mut self, task: &str, reasons: &[Reason], after: &[Arc<str>]) -> String {
         if self.manner.quiet || !(self.manner.decisions || self.manner.verbose > 0) {
             return String::new();
         }
         let all = self.manner.verbose > 0;
+        if !after.is_empty() {
+            let after = words::list(after.iter());
+            return self.line(Tone::Dim, "may run", task, &format!("depends on what {after} will have made"));
+        }
         let first = reasons.first().map(ToString::to_string).unwrap_or_default();
         let more = reasons.len().saturating_sub(1);
         let rest =

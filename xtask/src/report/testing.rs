@@ -54,7 +54,7 @@ pub fn started(tasks: usize, workers: usize) -> Event {
 
 pub fn decided(task: &str, reasons: Vec<Reason>) -> Event {
     let verdict = if reasons.is_empty() { Verdict::UpToDate } else { Verdict::Run(reasons) };
-    Event::TaskDecided { task: task.into(), verdict, hidden: false }
+    Event::TaskDecided { task: task.into(), verdict, after: Vec::new(), hidden: false }
 }
 
 pub fn begin(task: &str, verbosity: u8) -> Event {

@@ -1,7 +1,7 @@
 //! The texts of the reporters, whole. Knows nothing of real runs.
 
 use crate::model::event::Outcome;
-use crate::model::{Counts, Diagnostic, Event, Reason, Stream};
+use crate::model::{Counts, Diagnostic, Event, Reason, Stream, Verdict};
 
 use super::plain::Plain;
 use super::testing::*;
@@ -39,6 +39,16 @@ error: task `test:b` failed: 1 of 2 checks failed
       failed  1 failed, 2 ran, 1 up to date, 1 not run in 1m 12s, 3m 04s saved
 ";
     assert_eq!(err, wanted);
+}
+
+#[test]
+fn a_dry_run_says_of_whom_a_task_depends_instead_of_inventing_a_reason() {
+    let verdict = Verdict::Run(Vec::new());
+    let event = Event::TaskDecided { task: "use".into(), verdict, after: vec!["gen".into()], hidden: false };
+    let (_, err) = plain(|_| {}, std::slice::from_ref(&event));
+    assert_eq!(err, "     may run  use               depends on what `gen` will have made\n");
+    let whole = r#"{"v":1,"event":"task_decided","task":"use","verdict":"run","reasons":[],"after":["gen"]}"#;
+    assert_eq!(super::json::to_json(&event).to_string(), whole);
 }
 
 #[test]
