@@ -1,16 +1,18 @@
 //! When to hand on what changed: changes and the time in, batches out. Pure; knows nothing of the disk.
 //!
-//! A lone change waits 5 ms for company, for an editor saves in several steps. The longer a burst lasts, the longer a
-//! pause must be to count as its end, up to 50 ms; half a second after its first change a batch goes in any case, so
-//! that a file which is written all the time starves nobody. A file that was written and not closed yet is likely half
-//! there: it is worth the longest pause.
+//! A file that is whole (closed after writing, or put in place by a rename) goes after 1 ms; any other lone change waits
+//! 5 ms for company, for an editor saves in several steps. The longer a burst lasts, the longer a pause must be to count
+//! as its end, up to 50 ms; half a second after its first change a batch goes in any case, so that a file which is
+//! written all the time starves nobody. A file that was written and not closed yet is likely half there: it is worth the
+//! longest pause.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::model::RepoPath;
 
-/// The shortest and the longest pause that ends a batch.
+/// The pause that ends a batch of whole files, the shortest for others, and the longest.
+const WHOLE: Duration = Duration::from_millis(1);
 const SHORT: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_millis(50);
 
@@ -25,9 +27,9 @@ const MANY: usize = 20_000;
 pub enum Change {
     /// Content was written; more may follow until the file is closed.
     Written(RepoPath),
-    /// A file that was open for writing was closed.
+    /// A file that was open for writing was closed, or a whole one came under this name.
     Closed(RepoPath),
-    /// Created, removed, renamed, or its mode changed.
+    /// Created, removed, renamed away, or its mode changed.
     Other(RepoPath),
     /// Something may have happened anywhere.
     Anything,
@@ -40,6 +42,8 @@ pub struct Debounce {
     anything: bool,
     /// Written, not closed.
     open: HashSet<RepoPath>,
+    /// Neither open nor whole: more is likely to follow.
+    unsure: HashSet<RepoPath>,
     /// First and last change.
     span: Option<(Instant, Instant)>,
 }
@@ -60,15 +64,18 @@ impl Debounce {
         self.span = Some((first, now));
         match change {
             Change::Written(path) => {
+                self.unsure.remove(&path);
                 self.open.insert(path.clone());
                 self.paths.insert(path);
             }
             Change::Closed(path) => {
+                self.unsure.remove(&path);
                 self.open.remove(&path);
                 self.paths.insert(path);
             }
             Change::Other(path) => {
                 self.open.remove(&path);
+                self.unsure.insert(path.clone());
                 self.paths.insert(path);
             }
             Change::Anything => self.anything = true,
@@ -79,13 +86,15 @@ impl Debounce {
         if self.anything {
             self.paths.clear();
             self.open.clear();
+            self.unsure.clear();
         }
     }
 
     /// When the batch goes unless something else happens; `None` if nothing waits.
     pub fn due(&self) -> Option<Instant> {
         let (first, last) = self.span?;
-        let pause = if self.open.is_empty() { ((last - first) / 2).clamp(SHORT, LONG) } else { LONG };
+        let shortest = if self.anything || !self.unsure.is_empty() { SHORT } else { WHOLE };
+        let pause = if self.open.is_empty() { ((last - first) / 2).clamp(shortest, LONG) } else { LONG };
         Some((last + pause).min(first + MAX_WAIT))
     }
 
@@ -98,6 +107,7 @@ impl Debounce {
     pub fn take(&mut self) -> Option<Due> {
         let (since, _) = self.span.take()?;
         self.open.clear();
+        self.unsure.clear();
         Some(Due { paths: std::mem::take(&mut self.paths), anything: std::mem::take(&mut self.anything), since })
     }
 }
@@ -131,10 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_change_waits_five_milliseconds() {
+    fn a_whole_file_goes_at_once_and_any_other_lone_change_waits_five_milliseconds() {
         assert_eq!(batches(&[(0, Change::Other(path("a")))]), [(5, 1)]);
         let save = [(0, Change::Written(path("a"))), (0, Change::Closed(path("a")))];
-        assert_eq!(batches(&save), [(5, 1)]);
+        assert_eq!(batches(&save), [(1, 1)]);
+        // A backup is made by renaming, then the file is written anew: its absence in between is none.
+        let backup = [(0, Change::Other(path("a"))), (0, Change::Closed(path("a~"))), (3, Change::Closed(path("a")))];
+        assert_eq!(batches(&backup), [(4, 2)]);
     }
 
     #[test]

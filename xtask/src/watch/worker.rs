@@ -1,5 +1,6 @@
 //! The thread behind a watcher: events in, subscriptions kept up, batches out. Knows nothing of what a batch is for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub struct Worker {
     next_poll: Option<Instant>,
     /// The root is gone; when to look for it again.
     lost: Option<Instant>,
+    /// Directories that came or went since the last look at the clock.
+    stale: BTreeSet<RepoPath>,
     problems: Vec<Diagnostic>,
 }
 
@@ -82,6 +85,7 @@ impl Worker {
             locked_until: None,
             next_poll: None,
             lost: None,
+            stale: BTreeSet::new(),
             problems: Vec::new(),
         }
     }
@@ -102,10 +106,12 @@ impl Worker {
             // A burst is taken whole before the clock is looked at; in parts, so that no burst starves the clock.
             for message in self.messages.try_iter().take(4096).collect::<Vec<_>>() {
                 if matches!(message, Message::Stop) {
+                    self.subscribe_stale();
                     return self.flush();
                 }
                 self.handle(message);
             }
+            self.subscribe_stale();
             self.on_time(Instant::now());
         }
     }
@@ -120,6 +126,7 @@ impl Worker {
         match message {
             Message::Event(event) => self.event(event),
             Message::SetDirs(wanted, answer) => {
+                self.subscribe_stale();
                 self.wanted = wanted;
                 self.lock = git::lock_path(&self.subscription.absolute(&RepoPath::root()));
                 self.subscription.sync(&self.wanted, false);
@@ -166,8 +173,7 @@ impl Worker {
         }
     }
 
-    /// A name now means something else. What it was is forgotten first and what it is is subscribed afresh: the
-    /// system may have ended a watch with the old directory after a new one of that name was subscribed.
+    /// A name now means something else.
     fn came_or_went(&mut self, path: RepoPath, kind: EventKind, now: Instant) {
         if path.as_bytes().is_empty() {
             if !self.root_exists() || !matches!(kind, EventKind::Create(_)) {
@@ -176,15 +182,37 @@ impl Worker {
             return;
         }
         if self.wanted.wants_dir(&path) {
-            self.subscription.forget(&path);
-            let mut found = Vec::new();
-            self.subscription.add(&self.wanted, &path, &mut |entry| found.push(entry));
-            for entry in found {
-                self.debounce.note(Change::Other(entry), now);
-            }
-            self.plan_poll(Duration::ZERO);
+            self.stale.insert(path.clone());
         }
-        self.note(path, Change::Other, now);
+        let arrived = matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::To)));
+        self.note(path, if arrived { Change::Closed } else { Change::Other }, now);
+    }
+
+    /// Subscribes afresh what came or went: what it was is forgotten first, as the system may have ended a watch with
+    /// the old directory after a new one of that name was subscribed. Once for all the events that were waiting, and
+    /// once for a directory with all below it: to do it for each event would take longer than the events take to come,
+    /// and every other change would wait.
+    fn subscribe_stale(&mut self) {
+        let mut last: Option<RepoPath> = None;
+        let mut found = Vec::new();
+        for path in std::mem::take(&mut self.stale) {
+            // Neighbours in the order of bytes: what is below a directory need not follow it at once, which only costs
+            // a second look.
+            if last.as_ref().is_some_and(|last| path.is_within(last)) {
+                continue;
+            }
+            self.subscription.forget(&path);
+            self.subscription.add(&self.wanted, &path, &mut |entry| found.push(entry));
+            last = Some(path);
+        }
+        if last.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        for entry in found {
+            self.debounce.note(Change::Other(entry), now);
+        }
+        self.plan_poll(Duration::ZERO);
     }
 
     fn note(&mut self, path: RepoPath, change: fn(RepoPath) -> Change, now: Instant) {
@@ -222,6 +250,7 @@ impl Worker {
             for path in self.subscription.poll() {
                 self.came_or_went(path, EventKind::Any, now);
             }
+            self.subscribe_stale();
             self.plan_poll(now.elapsed());
         }
         if self.debounce.due().is_some_and(|due| due <= now) {
