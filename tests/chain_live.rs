@@ -3,6 +3,7 @@
 mod support;
 
 mod chain_live {
+    mod begins;
     mod changes;
     mod ends;
     mod errors;

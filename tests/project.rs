@@ -5,6 +5,8 @@
 mod cases;
 #[path = "project/embed.rs"]
 mod embed;
+#[path = "project/init.rs"]
+mod init;
 #[path = "project/properties.rs"]
 mod properties;
 #[path = "project/readme.rs"]

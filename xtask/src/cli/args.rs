@@ -143,6 +143,8 @@ pub(super) enum Command {
     Spec(SpecArgs),
     /// Print the JSON Schema of tasks.yaml, for editors
     Schema,
+    /// Make a new repository: tasks.yaml, a first image, the crate behind `cargo xtask`
+    Init(InitArgs),
 }
 
 /// Names of built-in commands (`run` is parsed apart).
@@ -322,6 +324,33 @@ pub(super) struct AffectedArgs {
 pub(super) struct CompletionsArgs {
     /// bash, zsh, fish, powershell or elvish
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InitArgs {
+    /// The folder, made if it is missing [default: the current one]
+    pub dir: Option<String>,
+    /// The name of the first image
+    #[arg(long, value_name = "NAME", default_value = "base")]
+    pub image: String,
+    /// What the first image is built from
+    #[arg(long, value_name = "IMAGE", default_value = "debian:bookworm-slim")]
+    pub base: String,
+    /// In front of the names of all images [default: the name of the folder]
+    #[arg(long, value_name = "PREFIX")]
+    pub name: Option<String>,
+    /// The crate gets the library from this repository
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    pub git: Option<String>,
+    /// The commit of that repository
+    #[arg(long, value_name = "COMMIT", requires = "git")]
+    pub rev: Option<String>,
+    /// The crate gets the library from this folder [default: the sources of this program]
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<String>,
+    /// No crate, no alias: the program is installed
+    #[arg(long, conflicts_with_all = ["git", "path"])]
+    pub no_crate: bool,
 }
 
 #[derive(Args, Debug)]

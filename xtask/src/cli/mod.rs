@@ -12,6 +12,7 @@ mod dry;
 mod graph;
 mod history;
 mod hosts;
+mod init;
 mod list;
 mod project;
 mod records;
@@ -47,7 +48,7 @@ pub fn run(words: Vec<OsString>, world: &World) -> u8 {
 }
 
 fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
-    match words::command(words) {
+    match words::command(words, &|name| is_task(name, words, world)) {
         words::Command::Watch => watch::watch(words, world),
         words::Command::Task => run::run(words, world),
         words::Command::BuiltIn => {
@@ -57,6 +58,13 @@ fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
             }
         }
     }
+}
+
+/// Whether the file has a task of this name. A file that cannot be read has none: who needs it will say so.
+fn is_task(name: &str, words: &[String], world: &World) -> bool {
+    let read = project::find(&run::file_args(words, world), world)
+        .and_then(|place| project::read(&place, world, &LoadOptions::default()));
+    read.is_ok_and(|read| read.tasks.tasks.iter().any(|task| &*task.name == name))
 }
 
 fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
@@ -78,6 +86,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
             world.out.line(&project::schema(world).to_string());
             Ok(0)
         }
+        args::Command::Init(args) => init::init(&args, world),
         args::Command::Completions(args) => {
             let mut out = world.out.clone();
             clap_complete::generate(args.shell, &mut args::Cli::command(), "xtask", &mut out);

@@ -163,7 +163,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
 }
 
 /// The options that say where the file is: needed before the tasks, and so their own options, are known.
-fn file_args(words: &[String], world: &World) -> FileArgs {
+pub(super) fn file_args(words: &[String], world: &World) -> FileArgs {
     let mut found = FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() };
     let mut rest = words.iter();
     while let Some(word) = rest.next() {

@@ -18,8 +18,13 @@ pub(super) enum Command {
     BuiltIn,
 }
 
-/// Finds the command: the first word that is neither an option nor an option's value.
-pub(super) fn command(words: &[String]) -> Command {
+/// Built-in commands that give way to a task of the same name: as names of tasks these words are too common to be
+/// taken from everybody. `run NAME` always means the task.
+pub(super) const YIELDING: &[&str] = &["ci-plan", "hooks", "import", "init", "man", "report", "spec"];
+
+/// Finds the command: the first word that is neither an option nor an option's value. `is_task` is asked only about
+/// the names that give way.
+pub(super) fn command(words: &[String], is_task: &dyn Fn(&str) -> bool) -> Command {
     let options = RunOptions::new();
     let mut index = 0;
     while let Some(word) = words.get(index) {
@@ -32,7 +37,8 @@ pub(super) fn command(words: &[String]) -> Command {
             None if word.starts_with('-') => index += 1,
             None if word == "watch" => return Command::Watch,
             None => {
-                let built_in = super::args::built_in_names().iter().any(|name| name == word);
+                let built_in = super::args::built_in_names().iter().any(|name| name == word)
+                    && !(YIELDING.contains(&word.as_str()) && is_task(word));
                 return if built_in { Command::BuiltIn } else { Command::Task };
             }
         }
@@ -213,6 +219,9 @@ mod tests {
 
     #[test]
     fn the_command_is_the_first_plain_word() {
+        let command = |words: &[String]| command(words, &|name| name == "report");
+        assert_eq!(command(&words("report")), Command::Task);
+        assert_eq!(command(&words("init dir")), Command::BuiltIn);
         assert_eq!(command(&words("list --all")), Command::BuiltIn);
         assert_eq!(command(&words("-n 2 build")), Command::Task);
         assert_eq!(command(&words("--reporter json run build")), Command::Task);

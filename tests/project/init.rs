@@ -1,0 +1,109 @@
+//! `init` from an empty folder: what it writes is a project, and its crate is a program that runs the project's tasks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use crate::space::Space;
+
+/// Runs cargo in a folder, with nothing that the cargo of this test has set.
+fn cargo(dir: &Path, words: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(words).current_dir(dir).env("CARGO_NET_OFFLINE", "true");
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if (name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&&*name))
+            || name.starts_with("NEXTEST")
+        {
+            command.env_remove(&*name);
+        }
+    }
+    // What is compiled already need not be compiled again.
+    let target = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().and_then(Path::parent).expect("target");
+    let output = command.env("CARGO_TARGET_DIR", target).output().expect("cargo");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn files(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below").display().to_string();
+                found.insert(name, std::fs::read_to_string(&path).expect("text"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_empty_folder_becomes_a_project_that_its_own_crate_runs() {
+    let space = Space::new();
+    let ran = space.command(&["init", "My.Lab", "--image", "first", "--base", "lab/none:1"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.err.contains("next: cd My.Lab && cargo xtask build-stack --yes"), "{}", ran.err);
+    let root = space.path("My.Lab");
+    let before = files(&root);
+    assert!(before["images/spec.yml"].contains("image_name: my.lab/first"), "{}", before["images/spec.yml"]);
+    assert!(before.values().all(|text| !text.contains("@IMAGE@") && !text.contains("@BASE@")));
+    // The versions that this project is tested with are there without a network.
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock"), root.join("Cargo.lock"))
+        .expect("versions");
+    for (words, wanted) in [
+        (&["xtask", "list", "--all"][..], "build:first"),
+        (&["xtask", "spec", "check"], "is fine: 1 image"),
+        (&["xtask", "render"], "render:first"),
+    ] {
+        let (fine, text) = cargo(&root, words);
+        assert!(fine && text.contains(wanted), "cargo {words:?} said:\n{text}");
+    }
+    // Once more changes nothing.
+    std::fs::remove_file(root.join("Cargo.lock")).expect("removed");
+    std::fs::remove_dir_all(root.join(".xtask")).expect("removed");
+    let ran = space.command(&["init", "--image", "second"], "My.Lab");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(!ran.err.contains("wrote") && !ran.err.contains("changed"), "{}", ran.err);
+    assert_eq!(files(&root), before);
+}
+
+#[test]
+fn an_existing_workspace_keeps_what_it_has() {
+    let space = Space::new();
+    space.write("Cargo.toml", "[workspace]\nmembers = [\n    \"one\",\n]\nresolver = \"3\"\n");
+    space.write("one/Cargo.toml", "[package]\nname = \"one\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    space.write("one/src/lib.rs", "");
+    space.write("tasks.yaml", "version: 1\ntasks:\n  init: { actions: [\"echo own init\"], verbosity: 2 }\n");
+    space.write(".gitignore", "/target");
+    // Its own task of that name comes first.
+    let ran = space.command(&["init"], "");
+    assert!(ran.exit == 0 && ran.err.contains("own init"), "{}", ran.err);
+    space.write("tasks.yaml", "version: 1\ntasks: {}\n");
+    let ran = space.command(&["init"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(!space.path("images").exists(), "a file of tasks has its own stack");
+    let (fine, text) = cargo(space.root(), &["metadata", "--no-deps", "--format-version", "1"]);
+    assert!(fine && text.contains("\"repo-xtask\"") && text.contains("\"one\""), "{text}");
+    let ignored = std::fs::read_to_string(space.path(".gitignore")).expect("a file");
+    assert!(ignored.starts_with("/target\n/.xtask\n"), "{ignored}");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_anything_is_written() {
+    for (words, wanted) in [
+        (&["init", "new", "--image", "No Name"][..], "`--image No Name` is no name of an image"),
+        (&["init", "new", "--base", "a b"], "`--base a b` is no reference of an image"),
+        (&["init", "new", "--path", "nowhere"], "the library was not found in"),
+        (&["init", "new", "--rev", "abc"], "--git"),
+    ] {
+        let space = Space::new();
+        let ran = space.command(words, "");
+        assert!(ran.exit == 3 && ran.err.contains(wanted), "{words:?}: {}", ran.err);
+        assert!(!space.path("new").exists(), "{words:?}");
+    }
+}
