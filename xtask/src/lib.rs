@@ -30,6 +30,8 @@ pub mod registry;
 
 pub mod remote;
 
+pub mod environment;
+
 pub mod action;
 
 pub mod engine;

@@ -238,6 +238,8 @@ pub fn text<'a>(action: &str, args: &'a Value, name: &str) -> Result<&'a str, Di
 pub(crate) struct BuiltIn {
     pub actions: ActionSet,
     pub services: Arc<image::Services>,
+    /// For the environments.
+    pub environments: Arc<image::Services>,
     pub hosts: sync::Hosts,
 }
 
@@ -246,9 +248,11 @@ pub(crate) fn built_in(root: &Path, world: &crate::world::World) -> BuiltIn {
     let mut actions = ActionSet::new();
     let services = image::Services::new(root, &world.env);
     image::add(&mut actions, &services);
+    let environments = image::Services::with_environments(root, &world.env);
+    image::add_for_environments(&mut actions, &environments);
     actions.add(files::Copy);
     actions.add(files::Remove);
     let hosts = sync::Hosts::default();
     actions.add(sync::Rsync(hosts.clone()));
-    BuiltIn { actions, services, hosts }
+    BuiltIn { actions, services, environments, hosts }
 }

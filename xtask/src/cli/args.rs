@@ -131,6 +131,8 @@ pub(super) enum Command {
     Graph(GraphArgs),
     /// Show the engines that have a name, and whether they can be reached
     Hosts(HostsArgs),
+    /// Build environments, and run scripts in them
+    Env(super::env::args::EnvArgs),
     /// Say what this machine lacks, with a fix for each
     Doctor(DoctorArgs),
     /// Check everything: format, lints, tests, the stack

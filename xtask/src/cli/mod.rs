@@ -9,6 +9,7 @@ mod commands_tests;
 mod docs_tests;
 mod doctor;
 mod dry;
+mod env;
 mod graph;
 mod history;
 mod hosts;
@@ -78,6 +79,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::History(args) => history::history(&args, world),
         args::Command::Graph(args) => graph::graph(&args, world),
         args::Command::Hosts(args) => hosts::hosts(&args, world),
+        args::Command::Env(args) => env::env(&args, world),
         args::Command::Doctor(args) => doctor::doctor(&args, world),
         args::Command::Ci(args) => ci::ci(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),

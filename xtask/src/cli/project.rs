@@ -67,13 +67,17 @@ pub(super) struct Read {
     pub tasks: Taskfile,
     pub warnings: Vec<Diagnostic>,
     pub actions: ActionSet,
-    /// Files that say which tasks there are, relative to the root: tasks.yaml, what it includes, the spec.
+    /// What knows the environments and their engine.
+    pub environments: Arc<crate::action::image::Services>,
+    /// Files that say which tasks there are, relative to the root: tasks.yaml, what it includes, the spec, the metadata
+    /// of environments.
     pub sources: Vec<String>,
 }
 
 /// Only the tasks, without any state: to know the params before the command line is understood.
 pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<Read, Diagnostics> {
-    let crate::action::BuiltIn { mut actions, services, hosts } = crate::action::built_in(&place.root, world);
+    let crate::action::BuiltIn { mut actions, services, environments, hosts } =
+        crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
     let outside = Outside { root: place.root.clone(), env: world.env.clone(), globals: options.globals.clone() };
     let loaded = outside.with(&actions, |load_world| taskfile::load(&place.file, load_world))?;
@@ -82,12 +86,15 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
     if let Some(spec) = &loaded.taskfile.stack {
         let outside =
             || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
-        services.use_spec(RepoPath::from_root(&*spec.value).ok_or_else(outside)?);
+        let spec = RepoPath::from_root(&*spec.value).ok_or_else(outside)?;
+        services.use_spec(spec.clone());
+        environments.use_spec(spec);
     }
     let mut sources: Vec<String> = loaded.sources.into_iter().map(|(name, _)| name).collect();
     sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
+    sources.extend(crate::environment::catalog::files(&place.root));
     let actions = actions.clone();
-    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, sources })
+    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, environments, sources })
 }
 
 /// What the reading of tasks may ask for, kept for the tasks that other tasks print.
@@ -110,6 +117,7 @@ impl Outside {
         f(&LoadWorld {
             read: &|name| std::fs::read(self.root.join(name)),
             images: &|spec| images(&self.root, spec),
+            environments: &|| environments(&self.root),
             env: &|name| self.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned()),
             expand: &Templates,
             glob: &|pattern| glob(&self.root, pattern),
@@ -151,6 +159,19 @@ fn images(root: &Path, spec: &str) -> Result<Vec<ImageInfo>, Diagnostics> {
             fields: serde_json::json!({ "image_name": image.image_name, "dir": image.dir.lossy(), "depend_on": image.depend_on.iter().map(|d| d.value.clone()).collect::<Vec<_>>() }),
         })
         .collect())
+}
+
+/// The environments, for `for_each: environment`.
+fn environments(root: &Path) -> Result<Vec<ImageInfo>, Diagnostics> {
+    let found = crate::environment::catalog::load(root)?;
+    let info = |one: crate::environment::Environment| ImageInfo {
+        name: one.name.to_string(),
+        fields: serde_json::json!({
+            "dir": one.folder.lossy(), "key": one.metadata.key.value, "version": one.metadata.version.to_string(),
+            "short_description": one.metadata.short_description, "variant": one.variant, "tags": one.metadata.tags,
+        }),
+    };
+    Ok(found.into_iter().map(info).collect())
 }
 
 /// Everything for running, explaining or changing.

@@ -96,7 +96,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let place = project::find(&file, world)?;
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
-    let Read { tasks, mut warnings, actions, sources } = project::read(&place, world, &load)?;
+    let Read { tasks, mut warnings, actions, sources, .. } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let args = parse(&split.run)?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;

@@ -18,7 +18,8 @@ use crate::model::{Diagnostic, Diagnostics};
 pub fn load(root_file: &str, world: &LoadWorld<'_>) -> Result<Loaded, Diagnostics> {
     let mut errors = Errors::new();
     let (files, sources) = files::gather(root_file, world, &mut errors);
-    let mut loader = Loader { world, taskfile: Taskfile::default(), images: None, ranges: Vec::new(), errors };
+    let mut loader =
+        Loader { world, taskfile: Taskfile::default(), images: None, environments: None, ranges: Vec::new(), errors };
     for file in &files {
         loader.beside_tasks(file);
     }
@@ -40,6 +41,7 @@ struct Loader<'a> {
     taskfile: Taskfile,
     /// Asked for once, when the first task needs them.
     images: Option<Vec<ImageInfo>>,
+    environments: Option<Vec<ImageInfo>>,
     ranges: Vec<Range>,
     errors: Errors,
 }
@@ -158,14 +160,19 @@ impl<'a> Loader<'a> {
         let mut images = self.images.take();
         let mut find =
             |node: &Node, cx: &mut Cx<'_>| images.get_or_insert_with(|| ask(world, stack.as_ref(), node, cx)).clone();
-        let mut sources = Sources { images: &mut find, hosts: &hosts };
+        let mut environments = self.environments.take();
+        let mut look = |cx: &mut Cx<'_>| {
+            let ask = || (world.environments)().map_err(|problems| cx.errors.extend(problems)).unwrap_or_default();
+            environments.get_or_insert_with(ask).clone()
+        };
+        let mut sources = Sources { images: &mut find, environments: &mut look, hosts: &hosts };
         let mut cx = self.cx(file, constants, of);
         let members = match (each, matrix) {
             (Some(node), _) => members::for_each(node, &mut sources, &mut cx),
             (_, Some(node)) => members::matrix(node, &mut cx),
             (None, None) => Vec::new(),
         };
-        (self.taskfile.hosts, self.images) = (hosts, images);
+        (self.taskfile.hosts, self.images, self.environments) = (hosts, images, environments);
         members
     }
 

@@ -22,15 +22,17 @@ pub(super) struct Member {
 /// What the lists of members may draw on.
 pub(super) struct Sources<'a> {
     pub images: &'a mut dyn FnMut(&Node, &mut Cx<'_>) -> Vec<super::world::ImageInfo>,
+    pub environments: &'a mut dyn FnMut(&mut Cx<'_>) -> Vec<super::world::ImageInfo>,
     pub hosts: &'a BTreeMap<Arc<str>, Host>,
 }
 
 /// The members of `for_each`; nothing after an error.
 pub(super) fn for_each(node: &Node, sources: &mut Sources<'_>, cx: &mut Cx<'_>) -> Vec<Member> {
-    const EXPECTED: &str = "`image`, `host`, a list, a map of one name and its list, or `{files: GLOB}`";
+    const EXPECTED: &str = "`image`, `environment`, `host`, a list, a map of one name and its list, or `{files: GLOB}`";
     match &node.value {
         Value::Scalar(_) => match node.text().map(|text| &**text) {
-            Some("image") => images(node, sources, cx),
+            Some("image") => described((sources.images)(node, cx), "image"),
+            Some("environment") => described((sources.environments)(cx), "environment"),
             Some("host") => sources.hosts.iter().map(|(name, host)| host_member(name, host)).collect(),
             _ => {
                 cx.wrong(node, "for_each", EXPECTED);
@@ -53,13 +55,13 @@ pub(super) fn for_each(node: &Node, sources: &mut Sources<'_>, cx: &mut Cx<'_>) 
     }
 }
 
-fn images(node: &Node, sources: &mut Sources<'_>, cx: &mut Cx<'_>) -> Vec<Member> {
+fn described(found: Vec<super::world::ImageInfo>, variable: &str) -> Vec<Member> {
     let member = |image: super::world::ImageInfo| {
         let mut fields = image.fields.as_object().cloned().unwrap_or_default();
         fields.insert("name".to_owned(), json!(image.name));
-        bound(image.name, "image", Json::Object(fields))
+        bound(image.name, variable, Json::Object(fields))
     };
-    (sources.images)(node, cx).into_iter().map(member).collect()
+    found.into_iter().map(member).collect()
 }
 
 fn host_member(name: &str, host: &Host) -> Member {

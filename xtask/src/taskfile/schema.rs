@@ -149,7 +149,7 @@ fn attribute(name: &str) -> Value {
         "pool" => (text(), "Of `pools`: bounds how many run at once"),
         "mutex" => (text(), "Tasks with the same word never run at once"),
         "for_each" => (
-            json!({ "anyOf": [{ "enum": ["image", "host"] }, { "type": "array" }, { "type": "object", "maxProperties": 1 }] }),
+            json!({ "anyOf": [{ "enum": ["image", "environment", "host"] }, { "type": "array" }, { "type": "object", "maxProperties": 1 }] }),
             "Makes a group with a member for each",
         ),
         "matrix" => (named(&json!({ "type": "array" }), ""), "Makes a group with a member for each combination"),

@@ -113,6 +113,7 @@ impl World {
         let world = LoadWorld {
             read: &read,
             images: &|_| Ok(vec![image("base"), image("notebook")]),
+            environments: &|| Ok(vec![image("py_environment")]),
             env: &|name| self.env.get(name).cloned(),
             expand: &Jinja,
             glob: &glob,

@@ -53,7 +53,7 @@ pub trait Expand {
     fn names(&self, text: &str) -> Result<Vec<String>, String>;
 }
 
-/// An image of the stack, as `for_each: image` sees it.
+/// An image of the stack or an environment, as `for_each: image` and `for_each: environment` see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageInfo {
     /// The member's name: `build:<name>`.
@@ -79,6 +79,8 @@ pub struct LoadWorld<'a> {
     pub read: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
     /// The images of the spec at this path; called at most once, and only if a task asks for them.
     pub images: &'a dyn Fn(&str) -> Result<Vec<ImageInfo>, Diagnostics>,
+    /// The environments below `environments/`; called at most once, and only if a task asks for them.
+    pub environments: &'a dyn Fn() -> Result<Vec<ImageInfo>, Diagnostics>,
     /// A variable of the environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     pub expand: &'a dyn Expand,

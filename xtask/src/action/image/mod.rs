@@ -6,6 +6,7 @@ mod ancestry;
 mod base;
 mod build;
 mod context_files;
+mod environment;
 mod identity;
 mod layers;
 mod manifest;
@@ -19,6 +20,7 @@ mod veil;
 
 use std::sync::Arc;
 
+pub use environment::{Held, Request as BuildEnvironment};
 pub use services::Services;
 
 use super::{ActionSet, text};
@@ -37,6 +39,14 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(stable::ImageStable(services.clone()));
     actions.add_check(build::ImageCheck(services.clone()));
     actions.add_check(push::RemoteTagCheck(services.clone()));
+}
+
+/// Adds the same for environments; `services` are those that know them.
+pub(super) fn add_for_environments(actions: &mut ActionSet, services: &Arc<Services>) {
+    use environment::ForEnvironment;
+    actions.add(ForEnvironment { name: "environment_build", inner: build::ImageBuild(services.clone()) });
+    actions.add(ForEnvironment { name: "environment_test", inner: test::ImageTest(services.clone()) });
+    actions.add(ForEnvironment { name: "environment_push", inner: push::ImagePush(services.clone()) });
 }
 
 /// The image that the argument `image` names.

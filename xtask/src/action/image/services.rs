@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::context_files::ContextFiles;
 use super::identity;
 use crate::docker::{Docker, auth, endpoint};
+use crate::environment;
 use crate::exec::environment::Variables;
-use crate::model::{Diagnostic, Diagnostics, ImageRef, RepoPath};
+use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, RepoPath};
 use crate::registry::{CredentialsSource, Options, Registries};
 use crate::stack::git::{Commit, Git};
 use crate::stack::graph::Mention;
@@ -23,6 +24,8 @@ pub struct Services {
     pub(super) root: PathBuf,
     pub(super) env: Variables,
     spec: OnceLock<RepoPath>,
+    /// The environments stand beside the images of the stack, built for one plan each.
+    environments: bool,
     stack: OnceLock<Result<Resolved, Diagnostics>>,
     docker: Mutex<Option<Docker>>,
     registries: OnceLock<Registries>,
@@ -41,16 +44,26 @@ pub(super) struct GitFacts {
 
 impl Services {
     pub fn new(root: &Path, env: &Variables) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::make(root, env, false))
+    }
+
+    /// The same for environments: they are images, too, built on those of the stack or on others.
+    pub fn with_environments(root: &Path, env: &Variables) -> Arc<Self> {
+        Arc::new(Self::make(root, env, true))
+    }
+
+    fn make(root: &Path, env: &Variables, environments: bool) -> Self {
+        Self {
             root: root.to_owned(),
             env: env.clone(),
             spec: OnceLock::new(),
+            environments,
             stack: OnceLock::new(),
             docker: Mutex::default(),
             registries: OnceLock::new(),
             files: ContextFiles::new(root),
             git: OnceLock::new(),
-        })
+        }
     }
 
     /// Says where the spec is; without it, it is `images/spec.yml`.
@@ -67,9 +80,7 @@ impl Services {
     pub(super) fn stack(&self) -> Result<Resolved, Diagnostics> {
         self.stack
             .get_or_init(|| {
-                let default = || RepoPath::from_root("images/spec.yml").unwrap_or_else(RepoPath::root);
-                let spec = self.spec.get_or_init(default);
-                let stack = stack::spec::load(&self.root, spec)?;
+                let stack = self.load()?;
                 let source = stack.clone();
                 let registry = self.var("STACK_REGISTRY");
                 let mentions = |image: &Image, plan: &Plan| self.mentions(&source, image, plan);
@@ -77,6 +88,35 @@ impl Services {
                 Ok((Arc::new(stack), Arc::new(graph)))
             })
             .clone()
+    }
+
+    /// The spec, and the environments where they are wanted: those need no spec.
+    fn load(&self) -> Result<Stack, Diagnostics> {
+        let default = || RepoPath::from_root("images/spec.yml").unwrap_or_else(RepoPath::root);
+        let spec = self.spec.get().cloned();
+        let spec_is_absent = || spec.is_none() && !self.root.join(default().as_path()).exists();
+        if !self.environments {
+            return stack::spec::load(&self.root, &spec.unwrap_or_else(default));
+        }
+        let environments = environment::catalog::load(&self.root)?;
+        let mut stack = if spec_is_absent() {
+            let file = default();
+            let mut stack = stack::spec::empty(&file.lossy(), file.parent().unwrap_or_else(RepoPath::root));
+            stack.plans.push(Plan::only(None, Place::file(environment::catalog::FOLDER)));
+            stack
+        } else {
+            stack::spec::load(&self.root, &spec.unwrap_or_else(default))?
+        };
+        for one in &environments {
+            if let Some(plan) = one.metadata.plan.as_ref().filter(|plan| stack.plan(&plan.value).is_none()) {
+                let known: Vec<&str> = stack.plans.iter().map(|plan| &*plan.name).collect();
+                let message = format!("`plan` of environment `{}` is unknown: `{}`", one.family(), plan.value);
+                let help = crate::model::words::suggest("plan", &plan.value, &known);
+                return Err(Diagnostic::error(message).at(plan.place.clone()).maybe_help(help).into());
+            }
+            stack.images.push(one.image(&stack.plans));
+        }
+        Ok(stack)
     }
 
     /// The stack with its edges, for commands.

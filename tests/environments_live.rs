@@ -1,0 +1,10 @@
+//! Environments by the program itself on the real engine: built, run in, recycled, cleaned. Knows nothing of its
+//! insides.
+
+#[path = "support/mod.rs"]
+mod support;
+
+mod environments_live {
+    mod builds;
+    mod lab;
+}
