@@ -98,7 +98,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let load = LoadOptions { writes: false, globals: globals.clone() };
     let Read { tasks, mut warnings, actions, sources, .. } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
-    let args = parse(&split.run)?;
+    let mut args = parse(&split.run)?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
     // The first guess takes values of options for variables if they look like them; then the files are read again.
     let (tasks, actions, sources, globals) = if chosen.globals == globals {
@@ -114,6 +114,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     if wanted.is_empty() {
         return Ok(None);
     }
+    args.reporter = args.reporter.or_else(|| tasks.config.reporter.as_deref().map(str::to_owned));
     let writes = !args.dry_run && !args.frozen;
     let lock = if writes { take_lock(&place, &args, words, world, stop)? } else { None };
     let load = LoadOptions { writes, globals };

@@ -15,7 +15,7 @@ use crate::model::task::{At, Condition};
 use crate::model::{Diagnostic, Event, Outcome, Verdict};
 
 use super::ended::Ended;
-use super::run::{Computed, Run, guarded, is_hidden, unix_seconds};
+use super::run::{Computed, Run, guarded, is_hidden, unix_millis};
 
 impl Run<'_> {
     pub(super) fn decide_ready(&mut self) -> Result<(), Diagnostic> {
@@ -178,7 +178,7 @@ impl Run<'_> {
             inputs: fresh,
             probed: self.probes.get(&id),
             calculated: &computed.uptodate,
-            now: unix_seconds(),
+            now: unix_millis(),
         };
         decide::decide(self.project, id, &given)
     }

@@ -11,7 +11,7 @@ use super::job::Probed;
 use super::{Options, ParamValue, Project};
 use crate::graph::{TaskId, Why};
 use crate::model::digest::Hasher;
-use crate::model::task::{ActionKind, CalcDep, StatField, TargetPolicy, Uptodate};
+use crate::model::task::{ActionKind, CalcDep, Checker, StatField, TargetPolicy, Uptodate};
 use crate::model::{Diagnostic, Digest, Reason, RepoPath, Task, Verdict};
 use crate::rebuild::{self, Fingerprint, Observation, Part, PartKey, PartValue, TraceTarget};
 use crate::store::FileState;
@@ -54,7 +54,7 @@ pub(super) struct Given<'a> {
     pub probed: Option<&'a Probed>,
     /// More uptodate items, from calc_dep.
     pub calculated: &'a [Uptodate],
-    /// Seconds since 1970.
+    /// Milliseconds since 1970.
     pub now: i64,
 }
 
@@ -115,7 +115,7 @@ fn observe(
     let mut parts = definition(task);
     for path in &inputs.paths {
         // What may be absent (depfiles, optional paths) counts as absent.
-        let value = project.files.peek(path).signature().map_or(PartValue::Absent, PartValue::Digest);
+        let value = input(project.config.checker, project.files.peek(path));
         parts.push(Part { key: PartKey::FileDep(path.clone()), value });
         if given.options.what_if.contains(path) {
             seen.forced.push(Reason::FileDepChanged {
@@ -138,13 +138,14 @@ fn observe(
     }
     for arg in &task.getargs {
         let value = argument(&graph, given.results, &arg.task, arg.key.as_deref())?;
-        let label = arg.key.as_ref().map_or_else(|| arg.task.clone(), |key| format!("{}.{key}", arg.task).into());
-        parts.push(Part { key: PartKey::Result(label), value: short_or_digest(&value.to_string()) });
+        // The name of the task alone is its result, which may be in `result_dep`.
+        let label = format!("{}.{}", arg.task, arg.key.as_deref().unwrap_or("*"));
+        parts.push(Part { key: PartKey::Result(label.into()), value: short_or_digest(&value.to_string()) });
         compares = true;
         seen.has_check = true;
     }
-    for item in task.uptodate.iter().map(|item| &item.value).chain(given.calculated) {
-        let Some(checked) = check(project, item)? else { continue };
+    for (index, item) in task.uptodate.iter().map(|item| &item.value).chain(given.calculated).enumerate() {
+        let Some(checked) = check(project, index, item)? else { continue };
         seen.has_check = true;
         compares |= checked.is_some();
         match checked {
@@ -200,6 +201,16 @@ fn definition(task: &Task) -> Vec<Part> {
         add("targets".into(), short_or_digest(&paths.join(", ")));
     }
     parts
+}
+
+/// An input as the checker compares it.
+fn input(checker: Checker, state: &FileState) -> PartValue {
+    match (checker, state) {
+        (Checker::Timestamp, FileState::File { stat, .. }) => {
+            PartValue::Text(format!("modified at {} ns", stat.mtime_ns).into())
+        }
+        _ => state.signature().map_or(PartValue::Absent, PartValue::Digest),
+    }
 }
 
 fn short_or_digest(text: &str) -> PartValue {
@@ -295,7 +306,7 @@ pub(super) fn argument(
 /// Evaluates one item of uptodate that needs no probe. `None`: it has no say. `Some(None)`: true or false by itself
 /// (see [`is_false`]). `Some(Some(part))`: compared with the last success.
 #[expect(clippy::option_option, reason = "the three answers are documented above")]
-fn check(project: &Project, item: &Uptodate) -> Result<Option<Option<Vec<Part>>>, Diagnostic> {
+fn check(project: &Project, index: usize, item: &Uptodate) -> Result<Option<Option<Vec<Part>>>, Diagnostic> {
     Ok(match item {
         Uptodate::Null => None,
         Uptodate::Bool(_) | Uptodate::RunOnce | Uptodate::Timeout(_) | Uptodate::Shell(_) => Some(None),
@@ -304,8 +315,9 @@ fn check(project: &Project, item: &Uptodate) -> Result<Option<Option<Vec<Part>>>
             Some(Some(Vec::new()))
         }
         Uptodate::ConfigChanged(json) => {
-            let key = PartKey::Check("config_changed".into());
-            Some(Some(vec![Part { key, value: PartValue::Digest(Digest::of(json.text().as_bytes())) }]))
+            // A task may have several.
+            let key = PartKey::Check(format!("config_changed (item {})", index + 1).into());
+            Some(Some(vec![Part { key, value: short_or_digest(json.text()) }]))
         }
         Uptodate::Stat { path, field } => {
             let meta = std::fs::metadata(project.root.join(path.as_path())).map_err(|error| {
@@ -328,7 +340,8 @@ fn is_false(item: &Uptodate, success: Option<&Success>, now: i64) -> bool {
     match item {
         Uptodate::Bool(value) => !value,
         Uptodate::RunOnce => success.is_none(),
-        Uptodate::Timeout(limit) => success.is_none_or(|success| now - success.finished >= limit.as_secs() as i64),
+        Uptodate::Timeout(limit) => success
+            .is_none_or(|success| u128::try_from(now - success.finished).is_ok_and(|age| age >= limit.as_millis())),
         _ => false,
     }
 }
@@ -337,7 +350,7 @@ fn words(item: &Uptodate) -> String {
     match item {
         Uptodate::Bool(value) => value.to_string(),
         Uptodate::RunOnce => "run_once".into(),
-        Uptodate::Timeout(limit) => format!("timeout {}s", limit.as_secs()),
+        Uptodate::Timeout(limit) => format!("timeout {limit:?}"),
         Uptodate::Shell(command) => command.to_string(),
         other => format!("{other:?}"),
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::decide::{self, Decision, Result_};
 use super::inputs;
 use super::job::Finished;
-use super::run::{Run, is_hidden, reasons_json, unix_seconds};
+use super::run::{Run, is_hidden, reasons_json, unix_millis};
 use crate::action::Failure;
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath};
@@ -95,7 +95,7 @@ impl Run<'_> {
             },
             result: result.digest,
             values: result.values.to_string(),
-            finished: unix_seconds(),
+            finished: unix_millis(),
             seconds,
         };
         self.project.db.succeed(&name, &success, &decision.fingerprint)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::decide::{self, Decision, Given, Result_};
 use super::inputs::{self, Extra};
 use super::job::{Job, Probed};
-use super::run::{is_hidden, unix_seconds};
+use super::run::{is_hidden, unix_millis};
 use super::scope::{self, ScopeParts};
 use super::{Options, Project, probe};
 use crate::action::ActionSet;
@@ -161,7 +161,7 @@ impl Predictor<'_> {
             inputs: fetched.filter(|_| !has_computed),
             probed,
             calculated: computed.as_ref().map_or(&[], |computed| &computed.uptodate),
-            now: unix_seconds(),
+            now: unix_millis(),
         };
         decide::decide(self.project, id, &given)
     }
@@ -311,7 +311,7 @@ impl Project {
             },
             result: result.digest,
             values: result.values.to_string(),
-            finished: unix_seconds(),
+            finished: unix_millis(),
             seconds,
         };
         self.db.succeed(&name, &success, &decision.fingerprint)?;

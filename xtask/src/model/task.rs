@@ -368,6 +368,17 @@ pub struct Config {
     /// Command before a task (`task: {param: value}`): defaults for params from the file.
     pub params: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
     pub minversion: Option<Arc<str>>,
+    pub checker: Checker,
+}
+
+/// How an input is compared with the last success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checker {
+    /// By its content; times do not count.
+    #[default]
+    Content,
+    /// By its time of modification, newer or older; content does not count.
+    Timestamp,
 }
 
 /// One entry of `hosts:`.

@@ -37,7 +37,7 @@ pub struct Success {
     pub result: Digest,
     /// A JSON object.
     pub values: String,
-    /// Seconds since 1970.
+    /// Milliseconds since 1970.
     pub finished: i64,
     pub seconds: f64,
 }

@@ -75,8 +75,9 @@ fn config() -> Value {
         json!({
             "default_tasks": list(&text()), "jobs": { "type": "integer", "minimum": 1 }, "verbosity": { "enum": [0, 1, 2] },
             "continue_on_failure": { "type": "boolean" },
-            "reporter": { "enum": ["auto", "fancy", "plain", "json", "junit", "github"] }, "grace": duration(),
+            "reporter": { "enum": ["auto", "fancy", "plain", "json", "junit", "github", "console", "executed-only", "zero", "error-only"] }, "grace": duration(),
             "params": named(&named(&json!({}), "Values by param"), "Values of params by task"), "minversion": { "type": "string" },
+            "checker": { "enum": ["content", "timestamp"] },
         }),
         &[],
     )

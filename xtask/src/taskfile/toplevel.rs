@@ -7,11 +7,20 @@ use serde_json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::{Node, Value, read};
-use crate::model::task::{Config, Host};
+use crate::model::task::{Checker, Config, Host};
 use crate::model::{Diagnostic, words};
 
-pub(super) const CONFIG: &[&str] =
-    &["default_tasks", "jobs", "verbosity", "continue_on_failure", "reporter", "grace", "params", "minversion"];
+pub(super) const CONFIG: &[&str] = &[
+    "default_tasks",
+    "jobs",
+    "verbosity",
+    "continue_on_failure",
+    "reporter",
+    "grace",
+    "params",
+    "minversion",
+    "checker",
+];
 const REPORTERS: &[(&str, &str)] = &[
     ("auto", "auto"),
     ("fancy", "fancy"),
@@ -19,7 +28,12 @@ const REPORTERS: &[(&str, &str)] = &[
     ("json", "json"),
     ("junit", "junit"),
     ("github", "github"),
+    ("console", "console"),
+    ("executed-only", "executed-only"),
+    ("zero", "zero"),
+    ("error-only", "error-only"),
 ];
+const CHECKERS: &[(&str, Checker)] = &[("content", Checker::Content), ("timestamp", Checker::Timestamp)];
 
 /// `config` of the root.
 pub(super) fn config(node: &Node, cx: &mut Cx<'_>) -> Config {
@@ -38,6 +52,7 @@ pub(super) fn config(node: &Node, cx: &mut Cx<'_>) -> Config {
     if let Some(node) = fields.get("params") {
         config.params = param_defaults(node, cx);
     }
+    config.checker = fields.get("checker").and_then(|node| cx.choice(node, "checker", CHECKERS)).unwrap_or_default();
     config.minversion = fields.get("minversion").and_then(|node| minversion(node, cx));
     config
 }
