@@ -11,6 +11,7 @@ mod doctor;
 mod dry;
 mod env;
 mod graph;
+mod help;
 mod history;
 mod hosts;
 mod init;
@@ -49,7 +50,13 @@ pub fn run(words: Vec<OsString>, world: &World) -> u8 {
 }
 
 fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
-    match words::command(words, &|name| is_task(name, words, world)) {
+    let is_task = |name: &str| is_task(name, words, world);
+    if let Some(line) = help::asked(words, &is_task)
+        && help::help(&line, world)?
+    {
+        return Ok(0);
+    }
+    match words::command(words, &is_task) {
         words::Command::Watch => watch::watch(words, world),
         words::Command::Task => run::run(words, world),
         words::Command::BuiltIn => {
