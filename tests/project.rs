@@ -5,8 +5,14 @@
 mod cases;
 #[path = "project/embed.rs"]
 mod embed;
+#[path = "project/expect.rs"]
+mod expect;
 #[path = "project/init.rs"]
 mod init;
+#[path = "project/play.rs"]
+mod play;
+#[path = "project/process.rs"]
+mod process;
 #[path = "project/properties.rs"]
 mod properties;
 #[path = "project/readme.rs"]

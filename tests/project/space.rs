@@ -37,18 +37,23 @@ impl Space {
         std::fs::write(path, content).expect("a file");
     }
 
+    /// What the program sees of the environment, and `more`. `PROGRAM` is the binary, for runs inside of actions.
+    pub fn environment(more: &[(String, String)]) -> BTreeMap<OsString, OsString> {
+        let kept = ["PATH", "HOME", "TMPDIR"].iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
+        let program = ("PROGRAM".into(), env!("CARGO_BIN_EXE_xtask").into());
+        kept.chain([program]).chain(more.iter().map(|(name, value)| (name.into(), value.into()))).collect()
+    }
+
     /// Runs a command line from `cwd` (relative to the root), in this process.
+    pub fn call(&self, words: &[String], cwd: &str, env: &[(String, String)]) -> Ran {
+        let (world, captured) = World::captured(self.dir.path().join(cwd), Self::environment(env));
+        let exit = xtask::run(words, &world);
+        Ran::new(exit, &captured.out(), &captured.err())
+    }
+
     pub fn command(&self, words: &[&str], cwd: &str) -> Ran {
-        let env: BTreeMap<OsString, OsString> = ["PATH", "HOME", "TMPDIR"]
-            .iter()
-            .filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)))
-            .collect();
-        let (world, captured) = World::captured(self.dir.path().join(cwd), env);
-        let exit = xtask::run(words.iter().copied(), &world);
-        let out = captured.out();
-        let events =
-            out.lines().filter(|line| line.starts_with('{')).filter_map(|line| serde_json::from_str(line).ok());
-        Ran { exit, events: events.collect(), err: captured.err(), out }
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        self.call(&words, cwd, &[])
     }
 
     /// `run --reporter json` with these words.
@@ -66,6 +71,13 @@ impl Space {
 }
 
 impl Ran {
+    /// What a call wrote; lines of JSON on stdout are its events.
+    pub fn new(exit: u8, out: &str, err: &str) -> Self {
+        let events =
+            out.lines().filter(|line| line.starts_with('{')).filter_map(|line| serde_json::from_str(line).ok());
+        Self { exit, events: events.collect(), err: err.to_owned(), out: out.to_owned() }
+    }
+
     /// Names of tasks that ended in this way; groups left out, private tasks not.
     pub fn outcome(&self, wanted: &str) -> BTreeSet<String> {
         let finished =
@@ -86,6 +98,15 @@ impl Ran {
             .flat_map(|event| event["reasons"].as_array().cloned().unwrap_or_default())
             .filter_map(|reason| Some(reason["kind"].as_str()?.to_owned()))
             .collect()
+    }
+
+    /// Inputs of one task that are said to have changed, been added or been removed.
+    pub fn changed(&self, task: &str) -> BTreeSet<String> {
+        let decided = self.events.iter().filter(|event| event["event"] == "task_decided" && event["task"] == task);
+        let reasons = decided.flat_map(|event| event["reasons"].as_array().cloned().unwrap_or_default());
+        let of_files =
+            reasons.filter(|reason| reason["kind"].as_str().is_some_and(|kind| kind.starts_with("file_dep")));
+        of_files.filter_map(|reason| Some(reason["path"].as_str()?.to_owned())).collect()
     }
 
     pub fn verdict(&self, task: &str) -> Option<String> {

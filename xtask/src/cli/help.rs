@@ -99,7 +99,9 @@ fn page(task: &Task, params: &[Param], pos_arg: Option<&str>) -> String {
         page.push_str("\n\nOptions:");
         let rows: Vec<(String, String)> = params.iter().map(|param| (left(param), right(param))).collect();
         let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0);
-        rows.iter().for_each(|(left, right)| page.push_str(format!("\n  {left:width$}  {right}").trim_end()));
+        for (left, right) in &rows {
+            page.push_str(format!("\n  {left:width$}  {right}").trim_end());
+        }
     }
     page + "\n\nOptions of every run: cargo xtask run --help"
 }
