@@ -4,6 +4,7 @@ mod support;
 
 mod chain_live {
     mod begins;
+    mod brought;
     mod changes;
     mod ends;
     mod errors;

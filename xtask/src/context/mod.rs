@@ -9,5 +9,5 @@ mod walk;
 
 pub use ignore::Ignore;
 pub use stage::{StageError, Staged, stage};
-pub use visible::{FileFacts, VisibleError, visible};
+pub use visible::{FileFacts, Joined, Tree, VisibleError, visible};
 pub use walk::Found;

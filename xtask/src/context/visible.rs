@@ -24,6 +24,42 @@ pub struct FileFacts {
     pub executable: bool,
 }
 
+/// A file or a folder from elsewhere that stands in the context under a path of its own.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Within the context; nothing of the context's own folder is below it.
+    pub at: String,
+    pub source: PathBuf,
+    /// The source as people know it, for messages.
+    pub name: String,
+    pub ignore: Ignore,
+}
+
+/// What a builder may be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Tree<'a> {
+    /// The context's own folder.
+    pub dir: &'a Path,
+    /// The rules of that folder.
+    pub ignore: &'a Ignore,
+    pub joined: &'a [Joined],
+}
+
+impl Tree<'_> {
+    /// Where the content of a path in the context is read from.
+    pub fn real(&self, path: &[u8]) -> PathBuf {
+        for one in self.joined {
+            match path.strip_prefix(one.at.as_bytes()) {
+                // A single file stands below the name under its own.
+                Some([b'/', ..]) if one.source.is_file() => return one.source.clone(),
+                Some([b'/', rest @ ..]) => return one.source.join(OsStr::from_bytes(rest)),
+                _ => {}
+            }
+        }
+        self.dir.join(OsStr::from_bytes(path))
+    }
+}
+
 /// Why there is no manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum VisibleError {
@@ -44,11 +80,12 @@ pub fn visible<F>(dockerfile: &Dockerfile, dir: &Path, ignore: &Ignore, facts: F
 where
     F: Fn(&Path) -> io::Result<FileFacts> + Sync,
 {
-    with_facts(list(dockerfile, dir, ignore)?, dir, facts)
+    let tree = Tree { dir, ignore, joined: &[] };
+    with_facts(list(dockerfile, tree)?, tree, facts)
 }
 
 /// Makes the manifest of what [`list`] found; for callers that want to do something with the list first.
-pub fn with_facts<F>(found: Vec<(Vec<u8>, Found)>, dir: &Path, facts: F) -> Result<Context, VisibleError>
+pub fn with_facts<F>(found: Vec<(Vec<u8>, Found)>, tree: Tree<'_>, facts: F) -> Result<Context, VisibleError>
 where
     F: Fn(&Path) -> io::Result<FileFacts> + Sync,
 {
@@ -59,7 +96,7 @@ where
                 Found::Directory => ContextKind::Directory,
                 Found::Link(target) => ContextKind::Symlink { target },
                 Found::File => {
-                    let source = dir.join(OsStr::from_bytes(&path));
+                    let source = tree.real(&path);
                     let FileFacts { digest, size, executable } =
                         facts(&source).map_err(|why| unreadable(&source, &why))?;
                     ContextKind::File { source, digest, size, executable }
@@ -74,15 +111,26 @@ where
 /// The same list without reading any file: for asking which images a path belongs to.
 ///
 /// Sorted component by component, parents before children.
-pub fn list(dockerfile: &Dockerfile, dir: &Path, ignore: &Ignore) -> Result<Vec<(Vec<u8>, Found)>, VisibleError> {
+pub fn list(dockerfile: &Dockerfile, tree: Tree<'_>) -> Result<Vec<(Vec<u8>, Found)>, VisibleError> {
+    let Tree { dir, ignore, joined } = tree;
     let mut walk = Walk::new(dir, ignore);
+    let mut elsewhere: Vec<Walk<'_>> = joined.iter().map(|one| Walk::new(&one.source, &one.ignore)).collect();
     let mut errors = Vec::new();
     let mut seen = BTreeSet::new();
     for one in &dockerfile.context {
         if !seen.insert((&one.pattern, one.glob, one.deep)) {
             continue;
         }
-        let parts: Vec<&[u8]> = one.pattern.as_bytes().split(|byte| *byte == b'/').filter(|p| !p.is_empty()).collect();
+        if let Some((at, below)) = in_joined(joined, &one.pattern) {
+            if !joined_source(&joined[at], &mut elsewhere[at], one, below)? {
+                let from = &joined[at].name;
+                let error =
+                    Diagnostic::error(format!("`{below}` is not in `{from}`, which is brought into the context"));
+                errors.push(error.at(one.place(&dockerfile.file)));
+            }
+            continue;
+        }
+        let parts = split(&one.pattern);
         let hit = walk.source(&parts, one.glob, one.deep)?;
         let may_miss = one.glob && parts.iter().any(|part| super::glob::is_glob(part));
         if !hit && !may_miss && !parts.is_empty() {
@@ -90,7 +138,38 @@ pub fn list(dockerfile: &Dockerfile, dir: &Path, ignore: &Ignore) -> Result<Vec<
         }
     }
     errors.append(&mut walk.errors);
+    for (one, mut other) in joined.iter().zip(elsewhere) {
+        errors.append(&mut other.errors);
+        let at: Vec<u8> = one.at.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect();
+        walk.found.extend(other.found.into_iter().map(|(path, found)| ([at.as_slice(), b"\0", &path].concat(), found)));
+    }
     if errors.is_empty() { Ok(with_parents(walk.found)) } else { Err(VisibleError::Wrong(Diagnostics(errors))) }
+}
+
+fn split(pattern: &str) -> Vec<&[u8]> {
+    pattern.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect()
+}
+
+/// Which joined source a pattern is about, and what of it.
+fn in_joined<'p>(joined: &[Joined], pattern: &'p str) -> Option<(usize, &'p str)> {
+    joined.iter().enumerate().find_map(|(at, one)| {
+        let rest = pattern.trim_start_matches('/').strip_prefix(one.at.as_str())?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| (at, rest.trim_matches('/')))
+    })
+}
+
+/// Finds what a `COPY` takes of a joined source; false if that is nothing.
+fn joined_source(one: &Joined, walk: &mut Walk<'_>, used: &ContextUse, below: &str) -> Result<bool, VisibleError> {
+    if one.source.is_file() {
+        let name = one.source.file_name().unwrap_or_default().as_bytes().to_vec();
+        let is_it = below.is_empty() || below.as_bytes() == name;
+        if is_it {
+            walk.found.insert(name, Found::File);
+        }
+        return Ok(is_it);
+    }
+    // A folder that holds nothing is a source, too.
+    Ok(walk.source(&split(below), used.glob, used.deep)? || below.is_empty())
 }
 
 /// Adds the directories that lead to what was found, and turns sort keys back into paths.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::{Error, ErrorKind};
@@ -14,7 +15,12 @@ pub(super) struct Library {
     pub(super) root: PathBuf,
     pub(super) dirs: Vec<PathBuf>,
     pub(super) read: Arc<Mutex<Read>>,
+    /// Set when the macros that are shipped were asked for.
+    pub(super) shipped: Arc<AtomicBool>,
 }
+
+/// The macros that every template has, unless a file of the repository bears the name.
+pub(super) const SHIPPED: (&str, &str) = ("xtask.j2", include_str!("xtask.j2"));
 
 /// The templates that were read: name to path relative to the root.
 pub(super) type Read = BTreeMap<String, PathBuf>;
@@ -40,6 +46,10 @@ impl Library {
             let text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
             self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), file);
             return Ok(Some(text));
+        }
+        if name == SHIPPED.0 {
+            self.shipped.store(true, Ordering::Relaxed);
+            return Ok(Some(SHIPPED.1.to_owned()));
         }
         let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("`{}`", dir.display())).collect();
         let near = suggest("template", name, &self.names().iter().map(String::as_str).collect::<Vec<_>>());

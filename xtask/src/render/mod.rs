@@ -1,9 +1,11 @@
 //! Dockerfile templates and macros, and the Dockerfile parser. Knows nothing of engines, tasks or the screen.
 
+pub mod brought;
 pub mod dockerfile;
 mod filters;
 mod library;
 mod problem;
+mod project;
 mod shell;
 pub mod task_text;
 pub mod template;

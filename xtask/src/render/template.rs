@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
+use super::brought::{self, Asked, Brought};
 use super::dockerfile::instruction_count;
-use super::library::{Library, Read};
+use super::library::{Library, Read, SHIPPED};
 use super::problem::explain;
 use super::values::from_json;
-use super::write::{Mode, Writer, lines};
+use super::write::{Mode, Writer, lines, word};
 use crate::model::{Diagnostic, Place};
 
 /// A rendered template.
@@ -21,8 +24,18 @@ pub struct Rendered {
     /// One newline at the end, no blank line above the first, no two blank lines in a row, no space at a line's end
     /// (all but the first only where no heredoc could mind).
     pub text: String,
-    /// Every file that was read, relative to the root, sorted: the template and what it includes and imports.
+    /// Every file that was read, relative to the root, sorted: the template and what it includes and imports, and the
+    /// files by which kinds of projects were found.
     pub files_read: Vec<PathBuf>,
+    /// What the template brings into the build context; the text says it at its end, too.
+    pub brought: Vec<Brought>,
+    /// Whether macros of this program are in it, which another version of it may have others of.
+    pub shipped: bool,
+}
+
+/// The text of the macros that every template has as `xtask.j2`.
+pub fn shipped_macros() -> &'static str {
+    SHIPPED.1
 }
 
 /// Steps of the template engine: some hundred times what a large Dockerfile takes, and far below a second.
@@ -50,8 +63,11 @@ pub fn render(
     let source = Source { root, name: &name, text: &text, dirs: &dirs, values };
     let whole = source.render(Mode::AsGiven)?;
     source.check_instructions(&whole)?;
-    let files_read: BTreeSet<PathBuf> = whole.read.into_values().chain([template.to_owned()]).collect();
-    Ok(Rendered { text: whole.text, files_read: files_read.into_iter().collect() })
+    let mut text = whole.text;
+    brought::append(&mut text, &whole.brought);
+    let files_read: BTreeSet<PathBuf> =
+        whole.read.into_values().chain([template.to_owned()]).chain(whole.asked).collect();
+    Ok(Rendered { text, files_read: files_read.into_iter().collect(), brought: whole.brought, shipped: whole.shipped })
 }
 
 /// A template with all that it is rendered from.
@@ -67,6 +83,10 @@ struct Source<'s> {
 struct Pass {
     text: String,
     read: Read,
+    brought: Vec<Brought>,
+    shipped: bool,
+    /// Files that were read to answer a question of the template.
+    asked: Vec<PathBuf>,
     /// The values that were written, in order.
     written: Vec<String>,
 }
@@ -74,9 +94,16 @@ struct Pass {
 impl Source<'_> {
     fn render(&self, mode: Mode) -> Result<Pass, Diagnostic> {
         let read = Arc::new(Mutex::new(Read::new()));
-        let library = Library { root: self.root.to_owned(), dirs: self.dirs.to_owned(), read: Arc::clone(&read) };
+        let shipped = Arc::new(AtomicBool::new(false));
+        let library = Library {
+            root: self.root.to_owned(),
+            dirs: self.dirs.to_owned(),
+            read: Arc::clone(&read),
+            shipped: Arc::clone(&shipped),
+        };
         let writer = Arc::new(Writer::new(mode));
-        let environment = environment(library, Arc::clone(&writer));
+        let asked = Arc::new(Asked::new(self.root.to_owned()));
+        let environment = environment(library, Arc::clone(&writer), &asked);
         let mut out = Bounded::default();
         let result = environment
             .template_from_named_str(self.name, self.text)
@@ -86,14 +113,15 @@ impl Source<'_> {
             Ok(()) => {
                 let text = normalise(&String::from_utf8_lossy(&out.bytes));
                 let written = std::mem::take(&mut *writer.written.lock().unwrap_or_else(PoisonError::into_inner));
-                Ok(Pass { text, read, written })
+                let (brought, asked) = asked.take();
+                Ok(Pass { text, read, brought, asked, written, shipped: shipped.load(Ordering::Relaxed) })
             }
             Err(_) if out.full => {
                 Err(Diagnostic::error(format!("`{}` renders to more than {MOST_BYTES} bytes", self.name))
                     .at(Place::file(self.name))
                     .help("look for a loop that repeats its text too often"))
             }
-            Err(error) => Err(diagnose(self.name, &error, self.values, &read)),
+            Err(error) => Err(diagnose((self.name, self.text), &error, self.values, &read)),
         }
     }
 
@@ -123,10 +151,23 @@ impl Source<'_> {
     }
 }
 
-fn diagnose(template: &str, error: &Error, values: &serde_json::Value, read: &Read) -> Diagnostic {
+/// Where a template calls a shipped macro with what the message is about: the text in its first backticks.
+fn call_of(template: &str, text: &str, message: &str) -> Place {
+    let subject = message.split('`').nth(1).unwrap_or_default();
+    let found = text.lines().zip(1..).find_map(|(line, number)| {
+        let literals = ['"', '\''].map(|quote| format!("{quote}{subject}{quote}"));
+        let at = literals.iter().find_map(|literal| line.find(literal.as_str()))?;
+        Some(Place::new(template, number, line[..at].chars().count() as u32 + 1))
+    });
+    found.unwrap_or_else(|| Place::file(template))
+}
+
+fn diagnose((template, text): (&str, &str), error: &Error, values: &serde_json::Value, read: &Read) -> Diagnostic {
     let mut known: Vec<&str> = values.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     known.sort_unstable();
-    let problem = explain(error, &known);
+    let mut problem = explain(error, &known);
+    // A line of the macros that are shipped says nothing to a person; the call is what can be mended.
+    problem.places.retain(|(file, ..)| file != SHIPPED.0 || read.contains_key(SHIPPED.0));
     let mut found = Diagnostic::error(format!("`{template}` {}", problem.message));
     for (index, (file, line, column)) in problem.places.iter().enumerate() {
         let why = if index == 0 { "" } else { "used from here" };
@@ -134,12 +175,12 @@ fn diagnose(template: &str, error: &Error, values: &serde_json::Value, read: &Re
         found = found.at_because(Place::new(&file, *line, *column), why);
     }
     if problem.places.is_empty() {
-        found = found.at(Place::file(template));
+        found = found.at(call_of(template, text, &problem.message));
     }
     found.maybe_help(problem.help)
 }
 
-fn environment<'a>(library: Library, writer: Arc<Writer>) -> Environment<'a> {
+fn environment<'a>(library: Library, writer: Arc<Writer>, asked: &Arc<Asked>) -> Environment<'a> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
@@ -155,6 +196,11 @@ fn environment<'a>(library: Library, writer: Arc<Writer>) -> Environment<'a> {
     environment.set_loader(move |name| library.load(name));
     super::filters::add(&mut environment);
     environment.add_filter("lines", lines);
+    environment.add_filter("sh", word);
+    let bring = Arc::clone(asked);
+    environment.add_function("bring", move |from: &str, named: Kwargs| bring.bring(from, &named));
+    let project = Arc::clone(asked);
+    environment.add_function("project", move |dir: &str, named: Kwargs| project.project(dir, &named));
     environment
 }
 
@@ -196,5 +242,7 @@ fn normalise(text: &str) -> String {
     out
 }
 
+#[cfg(test)]
+mod macro_tests;
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,14 @@ pub(super) fn lines(value: Value) -> Result<Value, Error> {
     Ok(Value::from_safe_string(text))
 }
 
+/// `| sh`: one word for the shell of a RUN, whatever is in it.
+pub(super) fn word(value: Value) -> Result<Value, Error> {
+    let text = plain(&value)?;
+    let refused =
+        |why| Error::new(ErrorKind::InvalidOperation, format!("writes a value that no shell can take: {why}"));
+    shlex::try_quote(&text).map(|quoted| Value::from_safe_string(quoted.into_owned())).map_err(refused)
+}
+
 /// The text of a value that stays within its line.
 fn plain(value: &Value) -> Result<String, Error> {
     let refuse = |why: &str| Err(Error::new(ErrorKind::InvalidOperation, why.to_owned()));

@@ -30,6 +30,8 @@ pub enum Effect {
     BuildAll { pattern: String },
     /// It belongs to the context of an image.
     Image(usize),
+    /// It lies elsewhere, and these images bring it into their contexts.
+    Brought(Vec<usize>),
     /// It belongs to the tests of an image.
     Tests(usize),
     /// It belongs to the tests of all images.
@@ -93,6 +95,11 @@ pub fn affected(stack: &Stack, graph: &Graph, change: &Change, visible: Visible<
         match &effect {
             Effect::Image(image) => {
                 changed.entry(*image).or_insert_with(|| file.clone());
+            }
+            Effect::Brought(images) => {
+                for image in images {
+                    changed.entry(*image).or_insert_with(|| file.clone());
+                }
             }
             Effect::Tests(image) => {
                 tests.entry(*image).or_insert_with(|| file.clone());
@@ -163,7 +170,8 @@ pub fn effect(stack: &Stack, file: &RepoPath, visible: Visible<'_>) -> Effect {
         return in_image(stack, image, file, visible);
     }
     if !file.is_within(&stack.dir) || *file == stack.dir {
-        return Effect::Nothing;
+        let images: Vec<usize> = (0..stack.images.len()).filter(|at| visible(*at, file) == Some(true)).collect();
+        return if images.is_empty() { Effect::Nothing } else { Effect::Brought(images) };
     }
     let below: Vec<&[u8]> = file.parts().skip(stack.dir.parts().count()).collect();
     match below.as_slice() {
@@ -275,6 +283,8 @@ impl fmt::Display for Effect {
             Self::Ignored { pattern } => write!(f, "ignored by `{pattern}`"),
             Self::BuildAll { pattern } => write!(f, "all images by `{pattern}`"),
             Self::Image(_) => write!(f, "its image"),
+            Self::Brought(images) if images.len() == 1 => write!(f, "the image that brings it into its context"),
+            Self::Brought(images) => write!(f, "the {} images that bring it into their contexts", images.len()),
             Self::Tests(_) => write!(f, "tests of its image"),
             Self::AllTests => write!(f, "tests of all images"),
             Self::Shared => write!(f, "all images"),

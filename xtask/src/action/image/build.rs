@@ -129,7 +129,7 @@ impl ActionType for ImageBuild {
             provides: vec![format!("image:{}", image.key).into()],
             needs,
             inputs: vec![identity::rendered_path(image)],
-            watch: vec![image.dir.clone()],
+            watch: std::iter::once(image.dir.clone()).chain(self.0.sources(image).brought).collect(),
             observes: true,
             ..Links::default()
         })

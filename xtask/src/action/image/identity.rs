@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::services::Services;
 use crate::action::Failure;
 use crate::context::ignore::ignore_file;
-use crate::context::{Ignore, VisibleError, visible};
-use crate::model::{Context, Diagnostic, Diagnostics, Digest, RepoPath};
+use crate::context::{Ignore, Joined, Tree, VisibleError, visible};
+use crate::model::{Context, Diagnostic, Diagnostics, Digest, Place, RepoPath};
+use crate::render::brought;
 use crate::render::dockerfile::{BuildOptions, Dockerfile};
-use crate::render::template;
+use crate::render::template::{self, Rendered};
 use crate::stack::graph::Source;
 use crate::stack::key::{ContentKey, KeyParts, content_key};
 use crate::stack::{Args, Graph, Image, Plan, Stack};
@@ -33,6 +34,11 @@ pub(super) fn source_path(root: &Path, image: &Image) -> RepoPath {
 
 /// Renders the Dockerfile of an image: the name under which errors place it, and its text.
 pub(super) fn render(root: &Path, stack: &Stack, image: &Image) -> Result<(String, String), Diagnostics> {
+    render_whole(root, stack, image).map(|(file, rendered)| (file, rendered.text))
+}
+
+/// The same with what was read and what is brought into the context.
+pub(super) fn render_whole(root: &Path, stack: &Stack, image: &Image) -> Result<(String, Rendered), Diagnostics> {
     let source = source_path(root, image);
     if !source.as_bytes().ends_with(b".j2") {
         let text = std::fs::read_to_string(root.join(source.as_path())).map_err(|error| {
@@ -41,11 +47,13 @@ pub(super) fn render(root: &Path, stack: &Stack, image: &Image) -> Result<(Strin
                 .cause(error)
                 .help(format!("write `{source}` or `{source}.j2`"))
         })?;
-        return Ok((source.lossy(), text));
+        let files_read = vec![source.as_path().to_owned()];
+        let rendered = Rendered { text, files_read, brought: Vec::new(), shipped: false };
+        return Ok((source.lossy(), rendered));
     }
     let search = [PathBuf::from(stack.dir.as_path())];
     let rendered = template::render(root, source.as_path(), &search, &values(stack, image))?;
-    Ok((rendered_path(image).lossy(), rendered.text))
+    Ok((rendered_path(image).lossy(), rendered))
 }
 
 /// What a template may use.
@@ -175,12 +183,15 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
             Ignore::parse(&name, &bytes).map_err(|problems| Failure::error(first(problems)))?
         }
     };
+    let joined = joined(services, dockerfile)?;
+    let tree = Tree { dir: &dir, ignore: &ignore, joined: &joined };
     for attempt in 0..3 {
         services.files.next_epoch();
-        let context = visible::list(dockerfile, &dir, &ignore).and_then(|found| {
-            let paths: Vec<RepoPath> = found.iter().filter_map(|(path, _)| RepoPath::new(&image.dir, path)).collect();
+        let context = visible::list(dockerfile, tree).and_then(|found| {
+            let real = |path: &[u8]| services.in_root(&tree.real(path));
+            let paths: Vec<RepoPath> = found.iter().filter_map(|(path, _)| real(path)).collect();
             services.files.prefetch(&paths);
-            visible::with_facts(found, &dir, |path| services.files.facts(path))
+            visible::with_facts(found, tree, |path| services.files.facts(path))
         });
         match context {
             Ok(context) => return Ok(context),
@@ -193,6 +204,21 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
         }
     }
     Err(Failure::error(Diagnostic::error(format!("the context of image `{}` keeps changing", image.key))))
+}
+
+/// What the template brought from elsewhere in the repository.
+fn joined(services: &Services, dockerfile: &Dockerfile) -> Result<Vec<Joined>, Failure> {
+    let all = brought::parse(&dockerfile.text).into_iter().map(|one| {
+        let ignore = Ignore::parse(&one.from, one.exclude.join("\n").as_bytes())
+            .map_err(|problems| Failure::error(first(problems)))?;
+        let source = services.root.join(&one.from);
+        if source.symlink_metadata().is_err() {
+            let problem = Diagnostic::error(format!("`{}`, which is brought into the context, is not there", one.from));
+            return Err(Failure::error(problem.at(Place::file(&dockerfile.file))));
+        }
+        Ok(Joined { at: one.path(), source, name: one.from, ignore })
+    });
+    all.collect()
 }
 
 fn parent_basis(

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::services::Services;
 use super::{identity, image_of};
-use crate::action::{ActionType, Arguments, Call, Done, Failure};
+use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::Links;
 use crate::model::{Diagnostic, Digest, RepoPath, Stream};
+use crate::rebuild::{Part, PartKey, PartValue};
 
 pub(super) struct Render(pub(super) Arc<Services>);
 
@@ -34,12 +35,24 @@ impl ActionType for Render {
                 names.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "j2"));
             inputs.extend(templates.filter_map(|name| RepoPath::new(dir, name.as_encoded_bytes())));
         }
+        let sources = self.0.sources(image);
+        inputs.extend(sources.read);
+        inputs.sort();
+        inputs.dedup();
         Ok(Links {
             provides: vec![format!("rendered:{}", image.key).into()],
             inputs,
             targets: vec![identity::rendered_path(image)],
+            // Another version of this program may have other macros.
+            observes: sources.shipped,
             ..Links::default()
         })
+    }
+
+    fn observe(&self, _: &Call<'_>) -> Result<Observed, Failure> {
+        let key = PartKey::Check("macros of this program".into());
+        let value = PartValue::Digest(Digest::of(crate::render::template::shipped_macros().as_bytes()));
+        Ok(Observed { parts: vec![Part { key, value }], ..Observed::default() })
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {

@@ -10,6 +10,7 @@ use super::identity;
 use crate::docker::{Docker, auth, endpoint};
 use crate::environment;
 use crate::exec::environment::Variables;
+use crate::model::context::ContextKind;
 use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, RepoPath};
 use crate::registry::{CredentialsSource, Options, Registries};
 use crate::stack::git::{Commit, Git};
@@ -30,8 +31,21 @@ pub struct Services {
     docker: Mutex<Option<Docker>>,
     registries: OnceLock<Registries>,
     pub(super) files: ContextFiles,
+    /// What the Dockerfiles were rendered from, by image; known when the stack is.
+    sources: Mutex<BTreeMap<Arc<str>, Sources>>,
     /// Facts of git that go into labels and tags; read once per run.
     git: OnceLock<GitFacts>,
+}
+
+/// What a template uses beside its image's own folder.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    /// The template, what it includes, and files that answered its questions.
+    pub read: Vec<RepoPath>,
+    /// Whether macros of this program are in it.
+    pub shipped: bool,
+    /// Files and folders that are brought into the context.
+    pub brought: Vec<RepoPath>,
 }
 
 /// What git says of the working tree.
@@ -62,6 +76,7 @@ impl Services {
             docker: Mutex::default(),
             registries: OnceLock::new(),
             files: ContextFiles::new(root),
+            sources: Mutex::default(),
             git: OnceLock::new(),
         }
     }
@@ -70,6 +85,11 @@ impl Services {
     pub fn use_spec(&self, path: RepoPath) {
         // A second call for the same project says the same.
         let _ = self.spec.set(path);
+    }
+
+    /// A path below the root, relative to it.
+    pub(super) fn in_root(&self, path: &Path) -> Option<RepoPath> {
+        RepoPath::from_root(path.strip_prefix(&self.root).ok()?.as_os_str().as_encoded_bytes())
     }
 
     fn var(&self, name: &str) -> Option<String> {
@@ -130,18 +150,34 @@ impl Services {
     /// Whether a file can change what an image is; `None` where only its path can tell, e.g. because it is gone.
     pub fn sees(&self, image: &Image, file: &RepoPath) -> Option<bool> {
         let (stack, _) = self.stack().ok()?;
-        let sources = [identity::source_path(&self.root, image), identity::rendered_path(image)];
+        let templates = [identity::source_path(&self.root, image), identity::rendered_path(image)];
+        let sources = self.sources(image);
+        let is_inside = file.is_within(&image.dir);
         // The ignore file decides what is seen.
-        if sources.contains(file) || file.as_bytes().ends_with(b".dockerignore") {
+        if templates.contains(file)
+            || sources.read.contains(file)
+            || (is_inside && file.as_bytes().ends_with(b".dockerignore"))
+        {
             return Some(true);
+        }
+        if !is_inside {
+            if !sources.brought.iter().any(|source| file.is_within(source)) {
+                return Some(false);
+            }
+            if !self.root.join(file.as_path()).exists() {
+                return Some(true);
+            }
         }
         if !self.root.join(file.as_path()).exists() {
             return None;
         }
         let plans = stack.plans.iter().filter(|plan| image.is_in(&plan.name));
         let holds = |context: &crate::model::Context| {
-            let is_file = |path: &[u8]| RepoPath::new(&image.dir, path).is_some_and(|path| path == *file);
-            context.entries.iter().any(|entry| is_file(&entry.path))
+            context.entries.iter().any(|entry| match &entry.kind {
+                // Also what is brought from elsewhere.
+                ContextKind::File { source, .. } => self.in_root(source).as_ref() == Some(file),
+                _ => RepoPath::new(&image.dir, &entry.path).as_ref() == Some(file),
+            })
         };
         let contexts: Option<Vec<_>> = plans.map(|plan| identity::context_of(self, &stack, image, plan).ok()).collect();
         Some(contexts?.iter().any(holds))
@@ -149,13 +185,24 @@ impl Services {
 
     /// The images that the Dockerfile of one image needs in one plan.
     fn mentions(&self, stack: &Stack, image: &Image, plan: &Plan) -> Result<Vec<Mention>, Diagnostics> {
-        let (file, text) = identity::render(&self.root, stack, image)?;
-        let dockerfile = identity::read(&file, &text, stack, image, plan)?;
+        let (file, rendered) = identity::render_whole(&self.root, stack, image)?;
+        let dockerfile = identity::read(&file, &rendered.text, stack, image, plan)?;
+        let sources = Sources {
+            read: rendered.files_read.iter().filter_map(|path| self.in_root(&self.root.join(path))).collect(),
+            shipped: rendered.shipped,
+            brought: rendered.brought.iter().filter_map(|one| RepoPath::from_root(&one.from)).collect(),
+        };
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(image.key.clone(), sources);
         Ok(dockerfile
             .needed_images()
             .into_iter()
             .map(|used| Mention { reference: used.resolved.clone(), place: used.place(&file) })
             .collect())
+    }
+
+    /// What the Dockerfile of an image was rendered from when the stack was read.
+    pub(super) fn sources(&self, image: &Image) -> Sources {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&image.key).cloned().unwrap_or_default()
     }
 
     /// The engine, connected when it is first needed; tried again after a failure.

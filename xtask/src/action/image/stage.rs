@@ -103,7 +103,7 @@ impl ActionType for Stage {
             needs: vec![Need { resource: format!("rendered:{}", image.key).into(), dirties: false }],
             inputs: vec![identity::rendered_path(image)],
             targets: std::iter::once(list_path(&image.key)).chain(folder(args)?).collect(),
-            watch: vec![image.dir.clone()],
+            watch: std::iter::once(image.dir.clone()).chain(self.0.sources(image).brought).collect(),
             observes: true,
         })
     }
