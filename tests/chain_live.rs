@@ -8,11 +8,14 @@ mod chain_live {
     mod changes;
     mod ends;
     mod errors;
+    mod handbook;
     mod hostile;
     mod program;
     mod publish;
+    mod pushing;
     mod replaced;
     mod secrets;
     mod space;
+    mod stable;
     mod watching;
 }

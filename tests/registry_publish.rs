@@ -41,6 +41,8 @@ impl Scene {
                 name: format!("{}/lab/{name}", self.host),
                 identity: Identity::Local(id),
                 anchor: format!("k-{}", id.short()),
+                labels: std::collections::BTreeMap::new(),
+                tested: None,
                 tags: [(version, true), ("2026.4-abc", false), ("latest", false)]
                     .map(|(tag, immutable)| WantedTag { tag: tag.to_owned(), immutable })
                     .to_vec(),

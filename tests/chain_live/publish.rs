@@ -12,16 +12,16 @@ use xtask::registry::testing::RealRegistry;
 use super::space::{IMAGES, Space};
 
 /// A registry and a stack that is published there.
-struct Scene {
-    registry: RealRegistry,
-    space: Space,
+pub struct Scene {
+    pub registry: RealRegistry,
+    pub space: Space,
 }
 
 /// What the registry answers for a tag: digest and manifest.
-type Answer = Option<(String, String)>;
+pub type Answer = Option<(String, String)>;
 
 impl Scene {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let registry = RealRegistry::start().expect("a registry");
         let mut space = Space::new(name);
         space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
@@ -29,7 +29,7 @@ impl Scene {
     }
 
     /// The commit of the stack, 7 digits.
-    fn commit(&self) -> String {
+    pub fn commit(&self) -> String {
         let git = |words: &[&str]| {
             let identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"];
             let done = Command::new("git").args(identity).args(words).current_dir(self.space.root()).output().unwrap();
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     /// A request of our own, without any client of the project.
-    fn get(&self, path: &str) -> (u16, String, String) {
+    pub fn get(&self, path: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.registry.host()).expect("the registry");
         let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
         write!(stream, "GET /v2/{path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\n\r\n", self.registry.host())
@@ -54,14 +54,14 @@ impl Scene {
         (status, head.to_ascii_lowercase(), body.to_owned())
     }
 
-    fn manifest(&self, image: &str, tag: &str) -> Answer {
+    pub fn manifest(&self, image: &str, tag: &str) -> Answer {
         let (status, head, body) = self.get(&format!("{image}/manifests/{tag}"));
         let digest = head.lines().find_map(|line| line.strip_prefix("docker-content-digest: "))?.trim().to_owned();
         assert_eq!(status, 200);
         Some((digest, body))
     }
 
-    fn tags(&self, image: &str) -> Vec<String> {
+    pub fn tags(&self, image: &str) -> Vec<String> {
         let (_, _, body) = self.get(&format!("{image}/tags/list"));
         let list: serde_json::Value = serde_json::from_str(&body).expect("a list");
         let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap_or_default();
@@ -70,12 +70,12 @@ impl Scene {
     }
 
     /// Everything that a request for this tag answers, for all images.
-    fn all(&self, tag: &str) -> BTreeMap<&'static str, Answer> {
+    pub fn all(&self, tag: &str) -> BTreeMap<&'static str, Answer> {
         IMAGES.into_iter().map(|image| (image, self.manifest(image, tag))).collect()
     }
 
     /// Every file of the registry with size and time: whatever is sent there leaves a trace.
-    fn disk(&self) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    pub fn disk(&self) -> BTreeMap<PathBuf, (u64, SystemTime)> {
         let mut found = BTreeMap::new();
         walk(&self.registry.storage(), &mut found);
         assert!(found.len() > 10, "the registry is not empty");
@@ -118,8 +118,8 @@ fn a_version_is_pushed_once_never_moves_and_becomes_stable_without_a_pull() {
     scene.space.append("images/leaf/note.txt", "another line");
     let refused = scene.space.run(&["push", "--version", "1.0.0"]);
     assert_eq!(refused.code, 1, "{}", refused.stdout);
-    assert_eq!(refused.outcomes()["push-image:leaf"], "failed");
-    assert!(refused.problem("push-image:leaf").ends_with("a version never moves"), "{}", refused.stdout);
+    assert_eq!(refused.outcomes()["push"], "failed");
+    assert!(refused.problem("push").ends_with("a version never moves"), "{}", refused.stdout);
     assert_eq!(scene.disk(), disk, "nothing moved");
 
     let wanted = scene.all(&commit);
@@ -151,7 +151,7 @@ fn a_version_is_pushed_once_never_moves_and_becomes_stable_without_a_pull() {
 fn what_failed_its_tests_is_not_pushed_and_the_rest_is() {
     let scene = Scene::new("failing");
     scene.space.append("images/mid/test/test_mid.py", "    assert False, 'on purpose'");
-    let run = scene.space.run(&["push", "--version", "1.0.0"]);
+    let run = scene.space.run(&["push-each", "--version", "1.0.0"]);
     assert_eq!(run.code, 1, "{}", run.stdout);
     let outcomes = run.outcomes();
     // The tests of a parent are run for its descendants, too.
@@ -167,6 +167,10 @@ fn what_failed_its_tests_is_not_pushed_and_the_rest_is() {
     }
     let pushed: Vec<bool> = IMAGES.iter().map(|image| scene.manifest(image, "1.0.0").is_some()).collect();
     assert_eq!(pushed, [true, false, false, true], "{IMAGES:?}");
+
+    let whole = scene.space.run(&["push", "--version", "2.0.0"]);
+    assert_eq!((whole.code, whole.outcomes()["push"]), (1, "unmet"), "{}", whole.stdout);
+    assert!(IMAGES.iter().all(|image| scene.manifest(image, "2.0.0").is_none()), "the stack is pushed as one");
 }
 
 #[test]

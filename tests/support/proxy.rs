@@ -15,17 +15,35 @@ pub enum Spoil {
     CutAnswer,
 }
 
+/// Which requests are spoiled: those whose first line has all of these texts.
+struct Rule {
+    texts: Vec<String>,
+    /// How often; `None` for every time.
+    left: Option<usize>,
+    spoil: Spoil,
+}
+
+impl Rule {
+    fn takes(&mut self, line: &str) -> bool {
+        let meant = self.left != Some(0) && self.texts.iter().all(|text| line.contains(text.as_str()));
+        if let (true, Some(left)) = (meant, &mut self.left) {
+            *left -= 1;
+        }
+        meant
+    }
+}
+
 /// Listens on a free port until the test ends. One request per connection.
 pub struct Proxy {
     pub host: String,
-    plan: Arc<Mutex<Vec<Spoil>>>,
+    plan: Arc<Mutex<Vec<Rule>>>,
 }
 
 impl Proxy {
     pub fn before(registry: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
-        let plan: Arc<Mutex<Vec<Spoil>>> = Arc::default();
+        let plan: Arc<Mutex<Vec<Rule>>> = Arc::default();
         let (registry, rules) = (registry.to_owned(), Arc::clone(&plan));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -38,12 +56,27 @@ impl Proxy {
 
     /// The next manifest that is put meets this.
     pub fn spoil(&self, spoil: Spoil) {
-        self.plan.lock().expect("the plan").push(spoil);
+        self.add(&["PUT ", "/manifests/"], Some(1), spoil);
+    }
+
+    /// Every request whose first line has all of these texts meets this.
+    pub fn spoil_all(&self, texts: &[&str], spoil: Spoil) {
+        self.add(texts, None, spoil);
+    }
+
+    /// From now on everything is passed on.
+    pub fn behave(&self) {
+        self.plan.lock().expect("the plan").clear();
+    }
+
+    fn add(&self, texts: &[&str], left: Option<usize>, spoil: Spoil) {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        self.plan.lock().expect("the plan").push(Rule { texts, left, spoil });
     }
 }
 
 /// Errors end the connection, as they would anywhere on the way.
-fn serve(client: TcpStream, registry: &str, plan: &Mutex<Vec<Spoil>>) -> Option<()> {
+fn serve(client: TcpStream, registry: &str, plan: &Mutex<Vec<Rule>>) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -55,8 +88,8 @@ fn serve(client: TcpStream, registry: &str, plan: &Mutex<Vec<Spoil>>) -> Option<
         }
     }
     let text = String::from_utf8(head).ok()?;
-    let put = text.starts_with("PUT ") && text.contains("/manifests/");
-    let spoil = if put { plan.lock().ok()?.pop() } else { None };
+    let line = text.lines().next().unwrap_or_default();
+    let spoil = plan.lock().ok()?.iter_mut().find_map(|rule| rule.takes(line).then_some(rule.spoil));
     let mut client = client;
     match spoil {
         Some(Spoil::Cut) => return client.shutdown(Shutdown::Both).ok(),

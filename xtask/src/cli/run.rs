@@ -99,7 +99,8 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let Read { tasks, mut warnings, actions, sources, .. } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let mut args = parse(&split.run)?;
-    let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    let mut chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    taskfile::words::choose_members(&mut chosen.selected, &tasks)?;
     // The first guess takes values of options for variables if they look like them; then the files are read again.
     let (tasks, actions, sources, globals) = if chosen.globals == globals {
         (tasks, actions, sources, globals)
@@ -108,6 +109,10 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
         let read = project::read(&place, world, &again)?;
         (read.tasks, read.actions, read.sources, chosen.globals.clone())
     };
+    args.single |= chosen.selected.iter().any(|selected| {
+        let task = tasks.tasks.iter().find(|task| *task.name == *selected.word);
+        task.is_some_and(|task| taskfile::params::is_alone(task, &selected.given))
+    });
     let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
     let defaults: Vec<String> = tasks.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
     let wanted = if named.is_empty() { defaults } else { named };
@@ -132,7 +137,8 @@ fn needs_engine(prepared: &Prepared) -> bool {
     let is_image = |id: TaskId| {
         graph.task(id).actions.iter().any(|action| match &action.kind {
             crate::model::task::ActionKind::BuiltIn { name, .. } => {
-                name.starts_with("image_") || &**name == "base_image"
+                (name.starts_with("image_") && &**name != "image_stable")
+                    || matches!(&**name, "base_image" | "stack_push")
             }
             _ => false,
         })

@@ -468,18 +468,25 @@ pub(super) fn calculated(
 }
 
 /// The values of the tasks that provide what this task's actions need, by resource.
+///
+/// Where a provider is no part of the run (in single mode), what its last success left.
 pub(super) fn resources(
-    graph: &crate::graph::Graph,
+    project: &Project,
     id: TaskId,
     results: &HashMap<TaskId, Result_>,
 ) -> BTreeMap<Arc<str>, Value> {
+    let graph = &project.graph;
     let node = graph.node(id);
     let mut found = BTreeMap::new();
     for need in &node.links.needs {
         let provider = node.needs.iter().find(|edge| graph.node(edge.to).links.provides.contains(&need.resource));
-        if let Some(result) = provider.and_then(|edge| results.get(&edge.to)) {
-            found.insert(need.resource.clone(), (*result.values).clone());
-        }
+        let Some(provider) = provider.map(|edge| edge.to) else { continue };
+        let recorded = || {
+            let success = project.records.get(&**graph.name(provider))?.success.as_ref()?;
+            serde_json::from_str(&success.values).ok()
+        };
+        let values = results.get(&provider).map(|result| (*result.values).clone()).or_else(recorded);
+        found.extend(values.map(|values| (need.resource.clone(), values)));
     }
     found
 }

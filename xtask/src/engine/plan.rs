@@ -230,7 +230,7 @@ impl Predictor<'_> {
             root: Arc::new(self.project.root.clone()),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
-            resources: decide::resources(graph, id, &self.results),
+            resources: decide::resources(self.project, id, &self.results),
             scope,
             env: child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect(),
             previous: previous.and_then(|success| serde_json::from_str(&success.values).ok()),

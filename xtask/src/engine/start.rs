@@ -117,7 +117,7 @@ impl Run<'_> {
             root: Arc::new(self.project.root.clone()),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
-            resources: decide::resources(&self.graph, id, &self.results),
+            resources: decide::resources(self.project, id, &self.results),
             scope,
             env,
             previous,

@@ -287,6 +287,10 @@ pub struct Param {
     /// A regular expression that the whole value must match.
     pub pattern: Option<Arc<str>>,
     pub required: bool,
+    /// Given, the task is run without the tasks that it needs (as by `--single`), and no other option is required.
+    pub alone: bool,
+    /// The value names the member of the group that is run.
+    pub member: bool,
     /// Never shown, logged or stored; enters the fingerprint only as a keyed digest.
     pub secret: bool,
     pub help: String,

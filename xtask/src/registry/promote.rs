@@ -34,7 +34,7 @@ pub struct Member {
     pub parents: Vec<String>,
     /// The content key that it must bear, if the caller knows it.
     pub key: Option<String>,
-    /// Its tests passed for exactly this content.
+    /// Its tests passed for exactly this content; if not known here, the record in the registry decides.
     pub tested: bool,
 }
 
@@ -114,6 +114,8 @@ struct Found {
     /// Of the config: what `base.digest` holds where the parent was never pushed when the child was built.
     id: Digest,
     labels: std::collections::BTreeMap<String, String>,
+    /// The registry has the record that its tests passed.
+    tested: bool,
     old: Option<Digest>,
 }
 
@@ -163,5 +165,9 @@ fn find(member: &Member, registries: &Registries) -> Result<Option<Found>, Regis
     let Some(digest) = repository.digest(&member.from)? else { return Ok(None) };
     let image = repository.image(&digest.to_string(), None)?;
     let old = repository.digest(&member.to)?;
-    Ok(Some(Found { digest, id: image.id, labels: image.labels, old }))
+    let tested = match image.labels.get(check::KEY_LABEL) {
+        Some(key) if !member.tested => super::tested::has_record(&repository, digest, key)?,
+        _ => member.tested,
+    };
+    Ok(Some(Found { digest, id: image.id, labels: image.labels, tested, old }))
 }

@@ -12,6 +12,8 @@ pub use apply::{Applied, apply};
 pub use journal::{Journal, Unfinished};
 pub use observe::{Observed, observe};
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::digest_text;
@@ -45,6 +47,12 @@ pub struct Wanted {
     pub identity: Identity,
     /// The tag under which the content arrives (of its key): there before any other tag is touched.
     pub anchor: String,
+    /// Labels that the published image bears beside its own: the same layers under another config.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The content key that its tests passed for, to be recorded in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<String>,
     pub tags: Vec<WantedTag>,
 }
 
@@ -70,6 +78,26 @@ pub enum Step {
         /// `host/repository:anchor`
         to: String,
         identity: Identity,
+    },
+    /// The content with more labels: another config over the same layers, made in the registry.
+    Label {
+        image: String,
+        /// `host/repository:anchor`
+        to: String,
+        labels: BTreeMap<String, String>,
+        /// The content without them; `None` until it is uploaded.
+        #[serde(with = "digest_text::option")]
+        from: Option<Digest>,
+    },
+    /// That its tests passed is written down beside the content.
+    Record {
+        image: String,
+        /// `host/repository:anchor`
+        to: String,
+        key: String,
+        /// The content; `None` until it is there.
+        #[serde(with = "digest_text::option")]
+        of: Option<Digest>,
     },
     /// A tag is put on the content.
     Tag {
@@ -97,14 +125,18 @@ pub enum Step {
 impl Step {
     pub fn image(&self) -> &str {
         match self {
-            Self::Upload { image, .. } | Self::Tag { image, .. } | Self::Done { image, .. } => image,
+            Self::Upload { image, .. }
+            | Self::Label { image, .. }
+            | Self::Record { image, .. }
+            | Self::Tag { image, .. }
+            | Self::Done { image, .. } => image,
         }
     }
 
     /// What the step is about, in full.
     pub fn reference(&self) -> String {
         match self {
-            Self::Upload { to, .. } => to.clone(),
+            Self::Upload { to, .. } | Self::Label { to, .. } | Self::Record { to, .. } => to.clone(),
             Self::Tag { name, tag, .. } => format!("{name}:{tag}"),
             Self::Done { reference, .. } => reference.clone(),
         }
@@ -116,6 +148,10 @@ impl std::fmt::Display for Step {
         let short = |digest: &Option<Digest>| digest.map_or("new content".to_owned(), |digest| digest.short());
         match self {
             Self::Upload { to, .. } => write!(f, "upload {to}"),
+            Self::Label { to, labels, .. } => {
+                write!(f, "label  {to}: {}", crate::model::words::list(labels.keys()))
+            }
+            Self::Record { to, .. } => write!(f, "record {to} as tested"),
             Self::Tag { old: None, new, .. } => write!(f, "tag    {} → {}", self.reference(), short(new)),
             Self::Tag { old: Some(old), new, .. } => {
                 write!(f, "move   {}: {} → {}", self.reference(), old.short(), short(new))
@@ -129,13 +165,52 @@ impl std::fmt::Display for Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub v: u8,
+    /// What it was made for: with that it can be made again, against what the registry has then.
+    #[serde(default)]
+    pub wanted: Vec<Wanted>,
     pub steps: Vec<Step>,
 }
 
 impl Plan {
     /// Whether there is nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step, Step::Done { .. }))
+        self.open().next().is_none()
+    }
+
+    /// The steps that have something to do.
+    pub fn open(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !matches!(step, Step::Done { .. }))
+    }
+
+    /// Every tag that it is about, in full, sorted.
+    pub fn references(&self) -> Vec<String> {
+        let all = self.wanted.iter().flat_map(|one| one.tags.iter().map(|tag| one.reference(&tag.tag)));
+        let mut references: Vec<String> = all.collect();
+        references.sort_unstable();
+        references.dedup();
+        references
+    }
+
+    /// Where a tag is now another than when this plan was made, and not where it shall be: one diagnostic each.
+    pub fn moved_since(&self, now: &Self) -> Vec<Diagnostic> {
+        let before = |reference: &str| {
+            self.steps.iter().find_map(|step| match step {
+                Step::Tag { old, .. } if step.reference() == reference => Some(*old),
+                Step::Done { digest, .. } if step.reference() == reference => Some(Some(*digest)),
+                _ => None,
+            })
+        };
+        let moved = |step: &Step| {
+            let Step::Tag { old, .. } = step else { return None };
+            let was = before(&step.reference())?;
+            let show = |digest: Option<Digest>| digest.map_or("nothing".to_owned(), |digest| digest.to_string());
+            (was != *old).then(|| {
+                Diagnostic::error(format!("`{}` was moved since the plan was made", step.reference()))
+                    .note(format!("it pointed to {}, now it points to {}", show(was), show(*old)))
+                    .help("make a new plan")
+            })
+        };
+        now.steps.iter().filter_map(moved).collect()
     }
 }
 
@@ -148,11 +223,27 @@ pub fn plan_push(wanted: &[Wanted], observed: &[Observed]) -> Result<Plan, Vec<D
     let (mut uploads, mut versions, mut moving) = (Vec::new(), Vec::new(), Vec::new());
     for (wanted, observed) in wanted.iter().zip(observed) {
         let target = observed.content;
-        if target.is_none() {
+        if observed.base.is_none() {
             uploads.push(Step::Upload {
                 image: wanted.image.clone(),
                 to: wanted.reference(&wanted.anchor),
                 identity: wanted.identity,
+            });
+        }
+        if target.is_none() && !wanted.labels.is_empty() {
+            uploads.push(Step::Label {
+                image: wanted.image.clone(),
+                to: wanted.reference(&wanted.anchor),
+                labels: wanted.labels.clone(),
+                from: observed.base,
+            });
+        }
+        if let (Some(key), false) = (&wanted.tested, observed.recorded) {
+            uploads.push(Step::Record {
+                image: wanted.image.clone(),
+                to: wanted.reference(&wanted.anchor),
+                key: key.clone(),
+                of: target,
             });
         }
         for tag in &wanted.tags {
@@ -183,7 +274,7 @@ pub fn plan_push(wanted: &[Wanted], observed: &[Observed]) -> Result<Plan, Vec<D
     }
     uploads.extend(versions);
     uploads.extend(moving);
-    Ok(Plan { v: 1, steps: uploads })
+    Ok(Plan { v: 1, wanted: wanted.to_vec(), steps: uploads })
 }
 
 /// A version that is taken by other content.
@@ -205,7 +296,7 @@ fn wanted_twice(wanted: &[Wanted]) -> Vec<Diagnostic> {
         for tag in &one.tags {
             let reference = one.reference(&tag.tag);
             match seen.iter().find(|(known, _)| *known == reference) {
-                Some((_, other)) if other.identity == one.identity => {}
+                Some((_, other)) if (other.identity, &other.labels) == (one.identity, &one.labels) => {}
                 Some((_, other)) => {
                     let images = format!("`{}` and `{}`", other.image, one.image);
                     refused.push(Diagnostic::error(format!("`{reference}` is wanted by {images}")));

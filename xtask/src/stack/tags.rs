@@ -63,7 +63,8 @@ fn in_plan(stack: &Stack, plan: &Plan, tag: &str) -> String {
     }
 }
 
-fn with_variant(image: &Image, tag: &str) -> String {
+/// A tag of an image: its variant leads.
+pub fn with_variant(image: &Image, tag: &str) -> String {
     match &image.variant {
         Some(variant) => format!("{variant}-{tag}"),
         None => tag.to_owned(),

@@ -10,8 +10,10 @@ use super::{Node, Value};
 use crate::model::task::{Param, ParamKind};
 use crate::model::{Diagnostic, Place};
 
-pub(super) const FIELDS: &[&str] =
-    &["name", "type", "short", "long", "env", "choices", "inverse", "pattern", "required", "secret", "default", "help"];
+pub(super) const FIELDS: &[&str] = &[
+    "name", "type", "short", "long", "env", "choices", "inverse", "pattern", "required", "alone", "member", "secret",
+    "default", "help",
+];
 const KINDS: &[(&str, ParamKind)] = &[
     ("string", ParamKind::String),
     ("int", ParamKind::Int),
@@ -74,6 +76,8 @@ fn filled(node: &Node, name: Arc<str>, fields: read::Fields<'_>, cx: &mut Cx<'_>
         inverse: inverse.map(|inverse: Arc<str>| inverse.trim_start_matches('-').into()),
         pattern: fields.get("pattern").and_then(|node| pattern(node, cx)),
         required: flag("required", cx),
+        alone: flag("alone", cx),
+        member: flag("member", cx),
         secret: flag("secret", cx),
         help: text("help", cx).map(|help| help.to_string()).unwrap_or_default(),
         long: long.trim_start_matches('-').into(),
@@ -147,6 +151,13 @@ fn check(param: &Param, cx: &mut Cx<'_>) {
     }
     if param.required && param.default.is_some() {
         refuse("is `required` and has a `default`, expected one of the two".to_owned(), cx);
+    }
+    if (param.alone || param.member) && (param.required || param.default.is_some()) {
+        let what = if param.alone { "alone" } else { "member" };
+        refuse(format!("is `{what}` and has a value every time, expected one that may be left out"), cx);
+    }
+    if param.member && !matches!(param.kind, ParamKind::String | ParamKind::Enum) {
+        refuse("is `member`, which only text can be".to_owned(), cx);
     }
     if param.secret && param.default.is_some() {
         refuse("is `secret` and has its `default` in the file".to_owned(), cx);

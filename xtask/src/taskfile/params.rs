@@ -65,7 +65,13 @@ pub fn values(
     given: &Given,
 ) -> Result<Values, Vec<Diagnostic>> {
     let (mut values, mut errors) = (Values::new(), Vec::new());
+    let is_alone = is_alone(task, given);
     for param in &task.params {
+        if is_alone && param.required && !given.contains_key(&param.name) {
+            let none = finished(param, absent(param.kind), Source::Default);
+            values.insert(param.name.clone(), none);
+            continue;
+        }
         match value(task, param, config, env, given) {
             Ok(value) => {
                 values.insert(param.name.clone(), value);
@@ -74,6 +80,16 @@ pub fn values(
         }
     }
     if errors.is_empty() { Ok(values) } else { Err(errors) }
+}
+
+/// Whether an option was given that lets the task run without the tasks that it needs.
+pub fn is_alone(task: &Task, given: &Given) -> bool {
+    let is_given = |param: &Param| match given.get(&param.name).and_then(|texts| texts.last()) {
+        Some(text) if param.kind == ParamKind::Bool => truth(text) == Some(true),
+        Some(text) => !text.is_empty(),
+        None => false,
+    };
+    task.params.iter().any(|param| param.alone && is_given(param))
 }
 
 fn value(

@@ -227,6 +227,7 @@ fn param() -> Value {
             "name": word(), "type": { "enum": ["string", "int", "bool", "float", "path", "semver", "enum", "list"] },
             "short": text(), "long": word(), "env": word(), "choices": list(&scalar()),
             "inverse": { "type": ["string", "boolean"] }, "pattern": word(), "required": flag(), "secret": flag(),
+            "alone": flag(), "member": flag(),
             "default": {}, "help": word(),
         }),
         &["name"],

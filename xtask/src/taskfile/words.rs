@@ -69,6 +69,26 @@ pub fn select(
     if reader.errors.is_empty() { Ok(reader.selection) } else { Err(Diagnostics(reader.errors)) }
 }
 
+/// Where a group has an option that names one of its members, and it was given: that member in place of the group.
+pub fn choose_members(selected: &mut [Selected], taskfile: &Taskfile) -> Result<(), Diagnostics> {
+    let mut errors = Vec::new();
+    for word in selected {
+        let Some(group) = taskfile.tasks.iter().find(|task| *task.name == *word.word) else { continue };
+        let Some(param) = group.params.iter().find(|param| param.member) else { continue };
+        let Some(value) = word.given.remove(&param.name).and_then(|texts| texts.last().cloned()) else { continue };
+        let member = format!("{}:{value}", group.name);
+        if group.members.iter().any(|known| **known == *member) {
+            word.word = member;
+            continue;
+        }
+        let known: Vec<&str> = group.members.iter().filter_map(|member| Some(member.split_once(':')?.1)).collect();
+        let message =
+            format!("option `--{}` of task `{}` is `{value}`, which is no member of it", param.long, group.name);
+        errors.push(Diagnostic::error(message).maybe_help(words::suggest("member", &value, &known)));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+}
+
 struct Reader<'a> {
     tasks: HashMap<&'a str, &'a Task>,
     selection: Selection,

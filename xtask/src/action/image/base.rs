@@ -117,7 +117,7 @@ impl BaseImage {
             None => image.clone(),
         };
         call.out.line(Stream::Stdout, format!("pulling {wanted}").as_bytes());
-        super::push::pull(&self.0, &docker, &wanted, call)?;
+        super::publish::pull(&self.0, &docker, &wanted, call)?;
         let found = docker.image(&wanted.to_string()).map_err(|error| Failure::error(error.into()))?;
         let digest = found.digest_in(&image.name).and_then(Digest::parse).or(locked).ok_or_else(|| {
             Failure::error(Diagnostic::error(format!("the engine does not say which digest `{reference}` has")))

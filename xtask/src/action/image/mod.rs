@@ -10,10 +10,13 @@ mod environment;
 mod identity;
 mod layers;
 mod manifest;
+mod publish;
 mod push;
+mod remote_tag;
 mod render;
 mod services;
 mod stable;
+mod stack_push;
 mod stage;
 mod test;
 mod veil;
@@ -36,9 +39,10 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(test::ImageTest(services.clone()));
     actions.add(manifest::ImageManifest(services.clone()));
     actions.add(push::ImagePush(services.clone()));
+    actions.add(stack_push::StackPush(services.clone()));
     actions.add(stable::ImageStable(services.clone()));
     actions.add_check(build::ImageCheck(services.clone()));
-    actions.add_check(push::RemoteTagCheck(services.clone()));
+    actions.add_check(remote_tag::RemoteTagCheck(services.clone()));
 }
 
 /// Adds the same for environments; `services` are those that know them.

@@ -6,40 +6,199 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::build::published_tag;
+use super::publish::{given, truth};
 use super::services::{Services, whole};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::Links;
-use crate::model::{Diagnostic, Diagnostics, Stream};
+use crate::model::{Diagnostic, Diagnostics, ImageRef, Stream, words};
 use crate::registry::promote::{self, Log, Member, Rules};
 use crate::stack::{Graph, Image, Plan, Stack, tags};
 
 pub(super) struct ImageStable(pub(super) Arc<Services>);
 
-impl ImageStable {
-    fn member(
-        &self,
-        call: &Call<'_>,
-        stack: &Stack,
-        graph: &Graph,
-        image: &Image,
-        plan: &Plan,
-    ) -> Result<Member, Diagnostic> {
-        let at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
-        let label = |image: &Image| format!("{} ({})", image.key, plan.name);
-        let from = match call.args["from"].as_str().filter(|from| !from.is_empty()) {
-            Some(from) => from.to_owned(),
-            None => published_tag(&self.0, stack, image, plan)?,
+/// What of the stack is promoted, and from which tag to which.
+struct Choice<'a> {
+    services: &'a Services,
+    call: &'a Call<'a>,
+    stack: &'a Stack,
+    graph: &'a Graph,
+    /// Indexes of images; all of them unless some are named.
+    images: Vec<usize>,
+    plans: Vec<&'a Plan>,
+    /// `<prefix>-stable` to `stable`, rather than what was published to `<prefix>-stable`.
+    is_global: bool,
+}
+
+impl<'a> Choice<'a> {
+    fn new(services: &'a Services, call: &'a Call<'a>, stack: &'a Stack, graph: &'a Graph) -> Result<Self, Failure> {
+        let is_global = truth(call, "global");
+        let plans = plans(call, stack, is_global)?;
+        let mut images = Vec::new();
+        for name in named(&call.args["images"])? {
+            let known: Vec<&str> = stack.images.iter().map(|image| &*image.key).collect();
+            let at = known.iter().position(|key| *key == name).ok_or_else(|| {
+                Failure::error(
+                    Diagnostic::error(format!("image `{name}` is not in `{}`", stack.file))
+                        .maybe_help(words::suggest("image", &name, &known)),
+                )
+            })?;
+            images.push(at);
+        }
+        if images.is_empty() {
+            images = (0..stack.images.len()).collect();
+        }
+        Ok(Self { services, call, stack, graph, images, plans, is_global })
+    }
+
+    fn members(&self) -> Result<Vec<Member>, Failure> {
+        let mut members = Vec::new();
+        for plan in &self.plans {
+            for at in (0..self.stack.images.len()).filter(|at| self.stack.images[*at].is_in(&plan.name)) {
+                if self.images.contains(&at) {
+                    members.push(self.moving(at, plan)?);
+                } else if let Some(member) = self.staying(at, plan)? {
+                    members.push(member);
+                }
+            }
+        }
+        if members.is_empty() {
+            return Err(Failure::error(Diagnostic::error("no image of the stack is in the plan")));
+        }
+        Ok(members)
+    }
+
+    fn to(&self, image: &Image, plan: &Plan) -> Result<String, Diagnostic> {
+        let global = Plan { tag_prefix: None, ..plan.clone() };
+        tags::checked(tags::stable_tag(image, if self.is_global { &global } else { plan }))
+    }
+
+    fn moving(&self, at: usize, plan: &Plan) -> Result<Member, Diagnostic> {
+        let image = &self.stack.images[at];
+        let from = match given(self.call, "from") {
+            Some(from) => match semver::Version::parse(from) {
+                Ok(version) => tags::checked(tags::version_tag(self.stack, image, plan, &version))?,
+                Err(_) => tags::checked(tags::with_variant(image, from))?,
+            },
+            None if self.is_global => tags::checked(tags::stable_tag(image, plan))?,
+            None => published_tag(self.services, self.stack, image, plan)?,
         };
-        Ok(Member {
-            image: label(image),
-            name: tags::full_name(call.args["registry"].as_str(), image),
+        // Only a set that was checked became the stable one of its plan.
+        Ok(self.member(at, plan, from, self.to(image, plan)?, self.is_global && given(self.call, "from").is_none()))
+    }
+
+    /// An image that keeps its tag, as a witness: what moves must fit to the parents and children that stay.
+    fn staying(&self, at: usize, plan: &Plan) -> Result<Option<Member>, Diagnostic> {
+        let parent_of = |child: usize| self.graph.parents(child).contains(&at);
+        let is_parent = self.images.iter().any(|moved| parent_of(*moved));
+        let is_child = self.graph.parents(at).iter().any(|parent| self.images.contains(parent));
+        if !is_parent && !is_child {
+            return Ok(None);
+        }
+        let to = self.to(&self.stack.images[at], plan)?;
+        let member = self.member(at, plan, to.clone(), to.clone(), true);
+        let name = ImageRef { name: member.name.clone(), tag: None, digest: None };
+        let is_there = self.services.registries().open(&name)?.digest(&to)?.is_some();
+        Ok((is_parent || is_there).then_some(member))
+    }
+
+    fn member(&self, at: usize, plan: &Plan, from: String, to: String, tested: bool) -> Member {
+        let image = &self.stack.images[at];
+        // With the plan even where there is one: the log is read by people who may add another.
+        let name = |image: &Image| format!("{} ({})", image.key, plan.name);
+        Member {
+            image: name(image),
+            name: tags::full_name(self.call.args["registry"].as_str(), image),
             from,
-            to: tags::checked(tags::stable_tag(image, plan))?,
-            parents: graph.parents(at).iter().map(|parent| label(&stack.images[*parent])).collect(),
+            to,
+            parents: self.graph.parents(at).iter().map(|parent| name(&self.stack.images[*parent])).collect(),
             key: None,
-            // Only tested content is ever pushed (`image_push` refuses the rest).
-            tested: true,
-        })
+            tested,
+        }
+    }
+}
+
+/// The plan that is named by its name or by its whole prefix, else all.
+fn plans<'s>(call: &Call<'_>, stack: &'s Stack, is_global: bool) -> Result<Vec<&'s Plan>, Failure> {
+    let plans: Vec<&Plan> = match given(call, "plan") {
+        None => stack.plans.iter().collect(),
+        Some(name) => {
+            let is_it = |plan: &&Plan| *plan.name == *name || plan.tag_prefix.as_deref() == Some(name);
+            let known: Vec<&str> = stack.plans.iter().map(|plan| &*plan.name).collect();
+            let found = stack.plans.iter().find(is_it).ok_or_else(|| {
+                Failure::error(
+                    Diagnostic::error(format!("plan `{name}` is not in `{}`", stack.file))
+                        .note(format!("its plans are {}", words::list(&known)))
+                        .maybe_help(words::suggest("plan", name, &known)),
+                )
+            })?;
+            vec![found]
+        }
+    };
+    let plans = match given(call, "from") {
+        Some(from) if plans.len() > 1 && semver::Version::parse(from).is_err() => vec![plan_of(from, &plans)?],
+        _ => plans,
+    };
+    if !is_global {
+        return Ok(plans);
+    }
+    match plans.as_slice() {
+        [plan] if plan.tag_prefix.is_some() => Ok(plans),
+        [plan] => Err(Failure::error(
+            Diagnostic::error(format!("plan `{}` has no prefix", plan.name))
+                .note("its stable tag is the global one already"),
+        )),
+        _ => Err(Failure::error(
+            Diagnostic::error("`--global` takes one plan, and the stack has several")
+                .help(format!("name it: cargo xtask stable --global --plan {}", plans[0].name)),
+        )),
+    }
+}
+
+/// The plan that a tag such as `2026.4-main` belongs to: of the prefixes that it begins with, the longest.
+fn plan_of<'s>(tag: &str, plans: &[&'s Plan]) -> Result<&'s Plan, Failure> {
+    let prefix = |plan: &Plan| plan.tag_prefix.as_ref().map(|prefix| format!("{prefix}-"));
+    let fitting =
+        plans.iter().filter_map(|plan| Some((prefix(plan)?, *plan))).filter(|(prefix, _)| tag.starts_with(prefix));
+    fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, plan)| plan).ok_or_else(|| {
+        Failure::error(
+            Diagnostic::error(format!("`{tag}` is the tag of no plan of the stack"))
+                .note(format!("tags begin with {}", words::list(plans.iter().filter_map(|plan| prefix(plan)))))
+                .help(format!("name the plan, too: cargo xtask stable --from {tag} --plan {}", plans[0].name)),
+        )
+    })
+}
+
+/// A rollback goes back as one, so nothing can be chosen of it.
+fn refuse_choice(call: &Call<'_>) -> Result<(), Failure> {
+    let chosen = ["from", "plan"].into_iter().find(|name| given(call, name).is_some());
+    let chosen = chosen.or_else(|| truth(call, "global").then_some("global"));
+    let chosen = chosen.or_else(|| named(&call.args["images"]).is_ok_and(|names| !names.is_empty()).then_some("image"));
+    match chosen {
+        None => Ok(()),
+        Some(name) => Err(Failure::error(
+            Diagnostic::error(format!("task `{}` takes no `{name}` with `rollback`", call.task))
+                .note("the last promotion is turned back as a whole"),
+        )),
+    }
+}
+
+/// Names of images: a list, or text with spaces between them, since templates make text.
+fn named(value: &Value) -> Result<Vec<String>, Failure> {
+    let wrong = || Failure::error(Diagnostic::error(format!("`images` is `{value}`, expected a list of images")));
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => Ok(text.split_whitespace().map(str::to_owned).collect()),
+        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
+        _ => Err(wrong()),
+    }
+}
+
+impl ImageStable {
+    fn log(&self, call: &Call<'_>) -> Result<Log, Failure> {
+        let path = call.root.join(call.args["log"].as_str().unwrap_or("artifacts/promotions.jsonl"));
+        let user = self.0.env.get(std::ffi::OsStr::new("USER"));
+        let who = user.map_or_else(|| "unknown".into(), |user| user.to_string_lossy().into_owned());
+        Log::open(&path, &who, jiff::Timestamp::now).map_err(Failure::error)
     }
 }
 
@@ -51,7 +210,7 @@ impl ActionType for ImageStable {
     fn arguments(&self) -> Arguments {
         Arguments {
             required: &[],
-            optional: &["registry", "from", "rollback", "dry_run", "plan", "log"],
+            optional: &["registry", "from", "rollback", "dry_run", "plan", "images", "global", "log"],
             short: Some("registry"),
         }
     }
@@ -63,34 +222,17 @@ impl ActionType for ImageStable {
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (stack, graph) = self.0.stack().map_err(whole)?;
         let registries = self.0.registries();
-        let only = call.args["plan"].as_str().filter(|plan| !plan.is_empty());
-        let mut members = Vec::new();
-        for (image, plan) in stack.pairs().filter(|(_, plan)| only.is_none_or(|only| *plan.name == *only)) {
-            members.push(self.member(call, &stack, &graph, image, plan)?);
-        }
-        let path = call.root.join(call.args["log"].as_str().unwrap_or("artifacts/promotions.jsonl"));
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(|error| {
-                Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error))
-            })?;
-        }
-        let who = self
-            .0
-            .env
-            .get(std::ffi::OsStr::new("USER"))
-            .map_or_else(|| "unknown".into(), |user| user.to_string_lossy().into_owned());
-        let mut log = Log::open(&path, &who, jiff::Timestamp::now).map_err(|error| {
-            Failure::error(Diagnostic::error(format!("`{}` cannot be used", path.display())).cause(error))
-        })?;
-        let truth = |name: &str| call.args[name].as_bool().unwrap_or(call.args[name].as_str() == Some("true"));
-        let promotion = if truth("rollback") {
+        let mut log = self.log(call)?;
+        let promotion = if truth(call, "rollback") {
+            refuse_choice(call)?;
             promote::plan_rollback(&log, &registries)
         } else {
+            let members = Choice::new(&self.0, call, &stack, &graph)?.members()?;
             promote::plan_promotion(&members, Rules::default(), &registries)
         };
         let promotion = promotion.map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
         let mut show = |one: &promote::Move| call.out.line(Stream::Stdout, one.to_string().as_bytes());
-        if truth("dry_run") {
+        if truth(call, "dry_run") {
             promotion.moves.iter().for_each(&mut show);
             return Ok(Done { remark: Some("nothing was moved".into()), ..Done::default() });
         }
@@ -99,7 +241,7 @@ impl ActionType for ImageStable {
         let remark = Some(if moved == 0 {
             "every tag is there already".to_owned()
         } else {
-            format!("{} moved", crate::model::words::count(moved, "tag"))
+            format!("{} moved", words::count(moved, "tag"))
         });
         Ok(Done { remark, ..Done::default() })
     }

@@ -15,11 +15,10 @@ pub fn check(members: &[Member], found: &[Option<Found>], rules: Rules) -> Vec<D
     let mut problems = Vec::new();
     for (member, one) in members.iter().zip(found) {
         let reference = format!("{}:{}", member.name, member.from);
-        if !member.tested && !rules.allow_untested {
-            let message = format!("`{reference}` is untested");
-            problems.push(Diagnostic::error(message).help(format!("cargo xtask test:{}", member.image)));
-        }
         let Some(one) = one else { continue };
+        if !one.tested && !rules.allow_untested {
+            problems.push(untested(&reference));
+        }
         let key = one.labels.get(KEY_LABEL);
         if let (Some(expected), Some(key)) = (&member.key, key)
             && expected != key
@@ -37,6 +36,12 @@ pub fn check(members: &[Member], found: &[Option<Found>], rules: Rules) -> Vec<D
         }
     }
     problems
+}
+
+fn untested(reference: &str) -> Diagnostic {
+    Diagnostic::error(format!("`{reference}` is untested"))
+        .note("the registry has no record that its tests passed; `push` writes one")
+        .help("test and publish it: cargo xtask push --version VERSION")
 }
 
 /// A key is compared with a key; only where one of them is missing does the digest decide.

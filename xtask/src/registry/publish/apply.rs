@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::observe::has_id;
 use super::{Identity, Journal, Plan, Step};
 use crate::model::{Diagnostic, Digest, ImageRef};
-use crate::registry::{Registries, Repository};
+use crate::registry::{Registries, Repository, relabel, tested};
 
 /// One finished step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +47,19 @@ pub fn apply(
                 contents.insert(image.clone(), digest);
                 Applied { reference, digest, changed: there.is_none() }
             }
+            Step::Label { image, labels, from, .. } => {
+                let base = known(*from, image, &contents, &reference)?;
+                let digest = relabel::relabel(&repository, base, labels)?;
+                contents.insert(image.clone(), digest);
+                Applied { reference, digest, changed: true }
+            }
+            Step::Record { image, key, of, .. } => {
+                let content = known(*of, image, &contents, &reference)?;
+                tested::put_record(&repository, content, key)?;
+                Applied { reference, digest: content, changed: true }
+            }
             Step::Tag { image, immutable, old, new, .. } => {
-                let Some(new) = new.or_else(|| contents.get(image).copied()) else {
-                    return Err(Diagnostic::error(format!("`{reference}` has no content in this plan")));
-                };
+                let new = known(*new, image, &contents, &reference)?;
                 let changed = put_tag(&repository, &tag, *immutable, *old, new)?;
                 Applied { reference, digest: new, changed }
             }
@@ -61,6 +70,18 @@ pub fn apply(
     }
     journal.ended().map_err(|error| journal_failure(&error))?;
     Ok(finished)
+}
+
+/// The content of an image: known when the plan was made, or from an earlier step.
+fn known(
+    planned: Option<Digest>,
+    image: &str,
+    contents: &HashMap<String, Digest>,
+    reference: &str,
+) -> Result<Digest, Diagnostic> {
+    planned
+        .or_else(|| contents.get(image).copied())
+        .ok_or_else(|| Diagnostic::error(format!("`{reference}` has no content in this plan")))
 }
 
 fn journal_failure(error: &std::io::Error) -> Diagnostic {

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use super::{Identity, Wanted};
 use crate::model::Digest;
 use crate::registry::side_by_side::side_by_side;
-use crate::registry::{Kind, Registries, RegistryError, Repository};
+use crate::registry::{Kind, Registries, RegistryError, Repository, relabel, tested};
 
 /// What the registry has of one wanted image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
+    /// The manifest of the content before labels are added, if the registry has it.
+    pub base: Option<Digest>,
     /// The manifest of exactly the wanted content, if the registry has it.
     pub content: Option<Digest>,
     /// Where the wanted tags point; a missing tag is not listed.
     pub tags: BTreeMap<String, Digest>,
+    /// The registry has the record that the content's tests passed.
+    pub recorded: bool,
 }
 
 /// Asks for every wanted image; the answers come in the same order. Costs one HEAD per tag and, for images that are
-/// known by their id, one GET per different digest.
+/// known by their id, one GET per different digest; a label or a record of tests costs two more.
 pub fn observe(wanted: &[Wanted], registries: &Registries) -> Result<Vec<Observed>, RegistryError> {
     let look = |wanted: &Wanted| observe_one(wanted, &registries.open(&wanted.repository())?);
     side_by_side(wanted, look).into_iter().collect()
@@ -30,7 +34,7 @@ fn observe_one(wanted: &Wanted, repository: &Repository) -> Result<Observed, Reg
             observed.tags.insert(tag.tag.clone(), digest);
         }
     }
-    observed.content = match wanted.identity {
+    observed.base = match wanted.identity {
         Identity::Manifest(digest) => repository.digest(&digest.to_string())?,
         Identity::Local(id) => {
             let mut candidates: Vec<Digest> = repository.digest(&wanted.anchor)?.into_iter().collect();
@@ -38,6 +42,16 @@ fn observe_one(wanted: &Wanted, repository: &Repository) -> Result<Observed, Reg
             find_by_id(repository, id, &candidates)?
         }
     };
+    let Some(base) = observed.base else { return Ok(observed) };
+    observed.content = if wanted.labels.is_empty() {
+        Some(base)
+    } else {
+        let labelled = relabel::relabelled(repository, base, &wanted.labels)?;
+        repository.digest(&labelled.manifest.digest.to_string())?
+    };
+    if let (Some(content), Some(key)) = (observed.content, &wanted.tested) {
+        observed.recorded = tested::has_record(repository, content, key)?;
+    }
     Ok(observed)
 }
 

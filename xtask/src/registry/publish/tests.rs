@@ -12,13 +12,17 @@ fn wanted(image: &str, tags: &[(&str, bool)]) -> Wanted {
         name: format!("hub.example.org/lab/{image}"),
         identity: Identity::Local(digest(image)),
         anchor: "k-abc".to_owned(),
+        labels: BTreeMap::new(),
+        tested: None,
         tags: tags.iter().map(|(tag, immutable)| WantedTag { tag: (*tag).to_owned(), immutable: *immutable }).collect(),
     }
 }
 
 fn observed(content: Option<&str>, tags: &[(&str, &str)]) -> Observed {
     Observed {
+        base: content.map(digest),
         content: content.map(digest),
+        recorded: false,
         tags: tags.iter().map(|(tag, of)| ((*tag).to_owned(), digest(of))).collect(),
     }
 }
