@@ -13,8 +13,6 @@ mod init;
 mod play;
 #[path = "project/process.rs"]
 mod process;
-#[path = "project/properties.rs"]
-mod properties;
 #[path = "project/readme.rs"]
 mod readme;
 #[path = "project/space.rs"]

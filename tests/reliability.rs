@@ -1,0 +1,12 @@
+//! What the engine promises under faults: laws on random graphs, kills, damaged state. Knows the program only from
+//! outside: its library entry and its binary. `docs/reliability.md` lists the rows; `cargo xtask soak` runs them long.
+
+#[path = "support/faults/mod.rs"]
+mod faults;
+
+#[path = "reliability/laws.rs"]
+mod laws;
+#[path = "reliability/model.rs"]
+mod model;
+#[path = "reliability/plans.rs"]
+mod plans;
