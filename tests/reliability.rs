@@ -4,6 +4,8 @@
 #[path = "support/faults/mod.rs"]
 mod faults;
 
+#[path = "reliability/kills.rs"]
+mod kills;
 #[path = "reliability/laws.rs"]
 mod laws;
 #[path = "reliability/model.rs"]

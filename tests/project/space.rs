@@ -56,15 +56,6 @@ impl Space {
         self.call(&words, cwd, &[])
     }
 
-    /// `run --reporter json` with these words.
-    pub fn run(&self, words: &[&str]) -> Ran {
-        self.run_in(words, "")
-    }
-
-    pub fn run_in(&self, words: &[&str], cwd: &str) -> Ran {
-        self.command(&[&["run", "--reporter", "json"], words].concat(), cwd)
-    }
-
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -84,7 +84,7 @@ impl Lab {
         if keep_going || !failed {
             assert_eq!(seen.len(), self.model.nodes.len(), "every task was reached; {}", ran.err);
         }
-        self.reasons(&ran, &seen);
+        Self::reasons(&ran, &seen);
         self.order(&seen);
         for (name, content) in &self.model.files {
             assert_eq!(&self.space.read(name), content, "content of {name}");
@@ -93,7 +93,7 @@ impl Lab {
     }
 
     /// Every task that ran has a reason, and no skipped one has.
-    fn reasons(&self, ran: &Ran, seen: &BTreeMap<usize, End>) {
+    fn reasons(ran: &Ran, seen: &BTreeMap<usize, End>) {
         for (task, end) in seen {
             let reasons = ran.reasons(&format!("t{task}"));
             match end {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::action::ActionSet;
 use crate::exec::environment::Variables;
+use crate::model::Steps;
 
 /// Everything that a call may see of the outside.
 pub struct World {
@@ -26,6 +27,8 @@ pub struct World {
     pub extra: ActionSet,
     /// Whether this is the program itself: it handles signals, and ends what a run leaves behind.
     pub owns_process: bool,
+    /// Told of each step of the protocol by which tasks are run and recorded; for tests.
+    pub steps: Steps,
 }
 
 impl World {
@@ -44,6 +47,7 @@ impl World {
             in_is_tty: io::stdin().is_terminal(),
             extra: ActionSet::new(),
             owns_process: true,
+            steps: Steps::default(),
         })
     }
 
@@ -60,6 +64,7 @@ impl World {
             in_is_tty: false,
             extra: ActionSet::new(),
             owns_process: false,
+            steps: Steps::default(),
         };
         (world, captured)
     }

@@ -2,7 +2,12 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub mod counts;
+pub mod helper;
+pub mod namespace;
+pub mod program;
 pub mod space;
+pub mod steps;
+pub mod strace;
 
 pub use counts::count;
 pub use space::{Ran, Space};

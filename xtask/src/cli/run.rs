@@ -49,7 +49,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
-    let options = options(&prepared, words, &stop);
+    let options = Options { steps: world.steps.clone(), ..options(&prepared, words, &stop) };
     let mut recorder = prepared.args.timings.is_some().then(Recorder::new);
     let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| {
         if let Some(recorder) = &mut recorder {
@@ -337,6 +337,7 @@ pub(super) fn options(prepared: &Prepared, words: &[String], stop: &StopToken) -
         grace: config.grace.unwrap_or(Duration::from_secs(10)),
         command: without_secrets(&prepared.project, words),
         stop: stop.clone(),
+        ..default
     }
 }
 

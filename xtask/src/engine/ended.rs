@@ -11,7 +11,7 @@ use super::job::Finished;
 use super::run::{Run, is_hidden, reasons_json, unix_millis};
 use crate::action::Failure;
 use crate::graph::TaskId;
-use crate::model::{Diagnostic, Event, Outcome, RepoPath};
+use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step};
 use crate::rebuild::LastAttempt;
 use crate::schedule::State;
 use crate::store::db::RunTaskRow;
@@ -99,6 +99,7 @@ impl Run<'_> {
             seconds,
         };
         self.project.db.succeed(&name, &success, &decision.fingerprint)?;
+        self.options.steps.at(Step::Recorded);
         let record = self.project.records.entry(name).or_default();
         record.success = Some(success);
         record.attempt = None;

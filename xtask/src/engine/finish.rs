@@ -8,18 +8,19 @@ use super::run::{Run, Summary, guarded, unix_seconds};
 use super::worker;
 use crate::action::Failure;
 use crate::graph::TaskId;
-use crate::model::{Diagnostic, Event, Outcome, StopToken, Task};
+use crate::model::{Diagnostic, Event, Outcome, Step, StopToken, Task};
 use crate::store::db::RunRow;
 
 impl Run<'_> {
     /// Teardowns, history and exit code.
     pub(super) fn end(mut self) -> Result<Summary, Diagnostic> {
-        self.project.db.commit()?;
+        self.commit()?;
         let teardown_failed = self.teardowns();
         let exit = self.exit(teardown_failed);
         let duration = self.begun.elapsed();
         let not_reached = self.not_reached();
         self.write_history(exit, duration)?;
+        self.options.steps.at(Step::Closed);
         self.project.files.save();
         let (counts, saved) = (self.counts, self.saved);
         self.emit(Event::RunFinished { exit, counts, duration, saved });

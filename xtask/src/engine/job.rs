@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::scope::Expander;
 use crate::action::{ActionSet, Failure};
 use crate::graph::TaskId;
-use crate::model::{Diagnostic, Digest, Event, Reason, RepoPath, StopToken, Task};
+use crate::model::{Diagnostic, Digest, Event, Reason, RepoPath, Steps, StopToken, Task};
 use crate::rebuild::Part;
 use crate::store::{FileState, StatTuple};
 
@@ -33,6 +33,7 @@ pub(super) struct Job {
     pub resources: BTreeMap<Arc<str>, Value>,
     pub previous: Option<Value>,
     pub stop: StopToken,
+    pub steps: Steps,
     pub grace: Duration,
     /// Inputs as they were decided upon, to be compared after the last action.
     pub inputs: Vec<(RepoPath, Option<StatTuple>)>,

@@ -39,7 +39,7 @@ use crate::action::ActionSet;
 use crate::exec::environment::Variables;
 use crate::graph::{Graph, TaskId};
 use crate::model::task::Config;
-use crate::model::{Diagnostics, RepoPath, Secret, StopToken, Task};
+use crate::model::{Diagnostics, RepoPath, Secret, Steps, StopToken, Task};
 use crate::store::{Files, Record, StateDb};
 
 /// A repository with its graph and its state: everything that outlives one run (watch makes many).
@@ -100,6 +100,8 @@ pub struct Options {
     /// The command line, for the history; without secrets.
     pub command: String,
     pub stop: StopToken,
+    /// Told of each step of the protocol.
+    pub steps: Steps,
 }
 
 impl Default for Options {
@@ -117,6 +119,7 @@ impl Default for Options {
             grace: Duration::from_secs(10),
             command: String::new(),
             stop: StopToken::new(),
+            steps: Steps::default(),
         }
     }
 }

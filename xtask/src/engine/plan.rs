@@ -15,7 +15,7 @@ use crate::action::ActionSet;
 use crate::exec::environment::{Own, Variables, child_environment};
 use crate::graph::{self, Links, Selection, TaskId};
 use crate::model::task::{ActionKind, At, Condition};
-use crate::model::{Diagnostic, Diagnostics, Reason, Task, Verdict};
+use crate::model::{Diagnostic, Diagnostics, Reason, Steps, Task, Verdict};
 
 /// What a run would do with one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,6 +235,7 @@ impl Predictor<'_> {
             env: child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect(),
             previous: previous.and_then(|success| serde_json::from_str(&success.values).ok()),
             stop: self.options.stop.clone(),
+            steps: Steps::default(),
             grace: self.options.grace,
             inputs: Vec::new(),
             targets: Vec::new(),

@@ -14,7 +14,7 @@ use crate::action::Failure;
 use crate::graph::{self, Graph, Selection, TaskId};
 use crate::model::stop::Stop;
 use crate::model::task::Uptodate;
-use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Task, Verdict};
+use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Step, Task, Verdict};
 use crate::queue::Queue;
 use crate::schedule::{Claim, Rank, Scheduler};
 use crate::store::db::RunTaskRow;
@@ -82,6 +82,8 @@ pub(super) struct Run<'a> {
     pub(super) last_reasons: HashMap<TaskId, (String, String)>,
     pub(super) history: Vec<RunTaskRow>,
     pub(super) order: u32,
+    /// Not told yet: they follow a success that is not durable yet.
+    pub(super) untold: Vec<Event>,
 }
 
 /// What calc_dep has added to a task so far.
@@ -136,11 +138,32 @@ impl<'a> Run<'a> {
             last_reasons: HashMap::new(),
             history: Vec::new(),
             order: 0,
+            untold: Vec::new(),
         }
     }
 
+    /// Tells everybody. A success is told once it is durable, and what follows it after it: what was told is not done
+    /// again, whenever this process is killed.
     pub(super) fn emit(&mut self, event: Event) {
-        (self.events)(event);
+        let waits = matches!(event, Event::TaskFinished { outcome: Outcome::Ran, .. });
+        if waits || !self.untold.is_empty() {
+            self.untold.push(event);
+        } else {
+            (self.events)(event);
+        }
+    }
+
+    /// Makes everything written so far durable, and tells what waited for that.
+    pub(super) fn commit(&mut self) -> Result<(), Diagnostic> {
+        self.project.db.commit()?;
+        if !self.untold.is_empty() {
+            self.options.steps.at(Step::Committed);
+            for event in std::mem::take(&mut self.untold) {
+                (self.events)(event);
+            }
+            self.options.steps.at(Step::Told);
+        }
+        Ok(())
     }
 
     pub(super) fn begin(&mut self, selection: &Selection) {
@@ -217,7 +240,7 @@ impl<'a> Run<'a> {
             self.look_at_stop();
             self.decide_ready()?;
             self.start_queued()?;
-            self.project.db.commit()?;
+            self.commit()?;
             let idle = !self.scheduler.is_busy();
             if idle && (self.stopping || self.scheduler.is_finished()) {
                 return Ok(());
@@ -242,7 +265,10 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Message::Probed(id, probed) => self.probed(id, *probed),
-            Message::Finished(id, finished) => self.ended(id, *finished),
+            Message::Finished(id, finished) => {
+                self.options.steps.at(Step::Received);
+                self.ended(id, *finished)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::scope::{self, ScopeParts};
 use super::worker;
 use crate::exec::environment::{Own, Variables, child_environment};
 use crate::graph::TaskId;
-use crate::model::{Diagnostic, Event, Outcome, RepoPath, Task, Verdict};
+use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Task, Verdict};
 use crate::rebuild::LastAttempt;
 
 use super::ended::Ended;
@@ -30,13 +30,15 @@ impl Run<'_> {
         if started.is_empty() {
             return Ok(());
         }
+        self.options.steps.at(Step::Withdrawing);
         for id in &started {
             self.project.db.withdraw(self.graph.name(*id))?;
             self.project.records.entry(self.graph.name(*id).to_string()).or_default().attempt =
                 Some(LastAttempt::Running);
         }
         // Durable before the first action: a killed run must not leave a record that still counts.
-        self.project.db.commit()?;
+        self.commit()?;
+        self.options.steps.at(Step::Withdrawn);
         for id in started {
             self.start(id)?;
         }
@@ -76,6 +78,7 @@ impl Run<'_> {
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
             queue.push(Message::Finished(id, Box::new(finished)));
         });
+        self.options.steps.at(Step::Started);
         Ok(())
     }
 
@@ -122,6 +125,7 @@ impl Run<'_> {
             env,
             previous,
             stop: self.options.stop.clone(),
+            steps: self.options.steps.clone(),
             grace: self.project.config.grace.unwrap_or(self.options.grace),
             inputs: Vec::new(),
             targets: Vec::new(),

@@ -16,7 +16,7 @@ use crate::action::{Call, Failure, Output};
 use crate::exec::{self, CommandSpec, Exit};
 use crate::model::digest::Hasher;
 use crate::model::task::{Action, ActionKind};
-use crate::model::{Diagnostic, Digest, Event, RepoPath, Stream};
+use crate::model::{Diagnostic, Digest, Event, RepoPath, Step, Stream};
 use crate::queue::Queue;
 use crate::store::files::{observe_now, stat_now};
 use crate::store::logs::TaskLog;
@@ -37,6 +37,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     };
     let mut done = Progress::default();
     let failure = attempts(job, &screen, &mut done, start).err();
+    job.steps.at(Step::Acted);
     let failure = failure.or_else(|| missing_target(job).map(Failure::failed));
     let failure = failure.or_else(|| {
         let log = screen.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +50,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
         delete_targets(job);
     }
     let has_log = screen.log.lock().unwrap_or_else(PoisonError::into_inner).is_used();
-    Finished {
+    let finished = Finished {
         result: done.result.unwrap_or_else(|| Digest::of(b"")),
         values: done.values,
         stdout: done.stdout,
@@ -61,7 +62,9 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
         targets: job.targets.iter().map(|(path, _)| (path.clone(), observe_now(&job.root, path))).collect(),
         leaky: done.leaky,
         failure,
-    }
+    };
+    job.steps.at(Step::Observed);
+    finished
 }
 
 /// What the actions have produced so far.
