@@ -10,6 +10,7 @@ mod chain_live {
     mod errors;
     mod handbook;
     mod hostile;
+    mod outputs;
     mod program;
     mod publish;
     mod pushing;

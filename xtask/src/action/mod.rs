@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::graph::Links;
-use crate::model::{Diagnostic, Digest, Reason, StopToken, Stream};
+use crate::model::{Diagnostic, Digest, Outcome, Reason, StopToken, Stream};
 use crate::rebuild::Part;
 
 /// One kind of action, e.g. `image_build`. Implementations hold what they need (an engine, a stack) themselves.
@@ -171,11 +171,36 @@ pub struct Seen {
     pub reason: Option<Reason>,
 }
 
+/// How one use of an action ended in a run.
+#[derive(Clone, Debug)]
+pub struct Ending<'a> {
+    /// The kind of action.
+    pub action: &'a str,
+    /// As in tasks.yaml: templates of params are not expanded.
+    pub args: Value,
+    /// Of its task.
+    pub outcome: Outcome,
+    /// The values of its task; null where it failed.
+    pub values: Arc<Value>,
+    /// Why it failed.
+    pub problem: Option<&'a str>,
+}
+
+/// Writes down what a run did, for people and other programs. Dry runs are none.
+pub trait Chronicle: Send + Sync {
+    /// Told once, when every task of a run is final: how each use of an action ended, in that order.
+    ///
+    /// # Errors
+    /// It cannot be written down: the run ends with code 2.
+    fn run_ended(&self, endings: &[Ending<'_>]) -> Result<(), Diagnostic>;
+}
+
 /// All kinds of actions and checks that a taskfile may use.
 #[derive(Clone, Default)]
 pub struct ActionSet {
     actions: BTreeMap<String, Arc<dyn ActionType>>,
     checks: BTreeMap<String, Arc<dyn Check>>,
+    chronicles: Vec<Arc<dyn Chronicle>>,
 }
 
 impl ActionSet {
@@ -195,6 +220,15 @@ impl ActionSet {
     /// Adds a check; a later one replaces an earlier one of the same name.
     pub fn add_check(&mut self, check: impl Check + 'static) {
         self.checks.insert(check.name().to_owned(), Arc::new(check));
+    }
+
+    /// Adds one more that is told how runs end.
+    pub fn add_chronicle(&mut self, chronicle: impl Chronicle + 'static) {
+        self.chronicles.push(Arc::new(chronicle));
+    }
+
+    pub fn chronicles(&self) -> &[Arc<dyn Chronicle>] {
+        &self.chronicles
     }
 
     pub fn check(&self, name: &str) -> Option<&Arc<dyn Check>> {
@@ -217,6 +251,7 @@ impl ActionSet {
     pub fn extend(&mut self, other: &Self) {
         self.actions.extend(other.actions.iter().map(|(name, action)| (name.clone(), action.clone())));
         self.checks.extend(other.checks.iter().map(|(name, check)| (name.clone(), check.clone())));
+        self.chronicles.extend(other.chronicles.iter().cloned());
     }
 
     pub fn names(&self) -> Vec<&str> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken};
+use crate::report::run_log::RunLog;
 use crate::report::{self, Reporter};
 use crate::store::STATE_DIR;
 use crate::store::lock::{self, Lock, Owner, Patience};
@@ -44,8 +46,10 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     if prepared.args.dry_run || prepared.args.frozen {
         return Ok(super::dry::dry(&mut prepared, &mut *reporter, &world.err, &stop));
     }
+    let mut log = None;
     if needs_engine(&prepared) {
         super::doctor::ensure_for_run(prepared.args.yes, world)?;
+        log = run_log(&prepared.place.root);
     }
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
@@ -54,6 +58,9 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| {
         if let Some(recorder) = &mut recorder {
             recorder.see(&event);
+        }
+        if let Some(log) = &mut log {
+            log.event(&event);
         }
         reporter.event(&event);
     });
@@ -72,6 +79,13 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
     Ok(by_signal.unwrap_or(exit))
+}
+
+/// `logs/run.log`, made anew for every run with images. One that cannot be written stops no run.
+fn run_log(root: &Path) -> Option<RunLog<std::fs::File>> {
+    let dir = root.join("logs");
+    let made = std::fs::create_dir_all(&dir).and_then(|()| std::fs::File::create(dir.join("run.log")));
+    made.ok().map(RunLog::new)
 }
 
 /// Writes what `--timings` asks for; returns the exit code of that alone.

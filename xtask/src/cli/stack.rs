@@ -58,21 +58,28 @@ pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnos
     let services = Services::new(&place.root, &world.env);
     services.use_spec(path);
     let (stack, graph) = services.resolved()?;
-    let change = change(args, &place, &stack, world)?;
+    let change = change(args, &place, (&stack, &services), world)?;
     let visible = |image: usize, file: &RepoPath| services.sees(&stack.images[image], file);
     let found = find_affected(&stack, &graph, &change, &visible);
     print(args, &stack, &graph, &found, world);
     Ok(0)
 }
 
-fn change(args: &AffectedArgs, place: &project::Place, stack: &Stack, world: &World) -> Result<Change, Diagnostics> {
+fn change(
+    args: &AffectedArgs,
+    place: &project::Place,
+    (stack, services): (&Stack, &Services),
+    world: &World,
+) -> Result<Change, Diagnostics> {
     let git = Git::open(&place.root, &world.env)?;
     let since = match (&args.files, &args.base) {
         (Some(files), _) => Since::Files(files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect()),
         (None, Some(base)) => Since::Base(base.clone()),
         (None, None) => Since::Policy,
     };
-    Ok(gather(git.as_ref(), &stack.change, &since, false)?)
+    // Who asks about given files or a given base means just that.
+    let first_run = since == Since::Policy && services.is_first_run(stack)?;
+    Ok(gather(git.as_ref(), &stack.change, &since, first_run)?)
 }
 
 fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world: &World) {

@@ -121,6 +121,9 @@ impl Run<'_> {
         self.decisions.remove(&id);
         self.outcome_of.insert(id, outcome);
         self.outcomes.push((id, outcome));
+        if let Some(problem) = &problem {
+            self.problems.insert(id, problem.message.clone());
+        }
         if !task.is_group() {
             self.counts.add(outcome);
         }

@@ -1,4 +1,4 @@
-//! The end of a run: teardowns, history, exit code.
+//! The end of a run: teardowns, what it leaves for people, history, exit code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::job::Message;
 use super::run::{Run, Summary, guarded, unix_seconds};
 use super::worker;
-use crate::action::Failure;
+use crate::action::{Ending, Failure};
 use crate::graph::TaskId;
+use crate::model::task::ActionKind;
 use crate::model::{Diagnostic, Event, Outcome, Step, StopToken, Task};
 use crate::store::db::RunRow;
 
@@ -16,7 +17,8 @@ impl Run<'_> {
     pub(super) fn end(mut self) -> Result<Summary, Diagnostic> {
         self.commit()?;
         let teardown_failed = self.teardowns();
-        let exit = self.exit(teardown_failed);
+        let written = self.chronicle();
+        let exit = self.exit(teardown_failed, written);
         let duration = self.begun.elapsed();
         let not_reached = self.not_reached();
         self.write_history(exit, duration)?;
@@ -26,6 +28,37 @@ impl Run<'_> {
         self.emit(Event::RunFinished { exit, counts, duration, saved });
         let outcomes = self.outcomes.iter().map(|(id, outcome)| (self.graph.name(*id).clone(), *outcome)).collect();
         Ok(Summary { exit, counts, outcomes, not_reached })
+    }
+
+    /// Has everything written down that people and other programs read. False if that failed.
+    fn chronicle(&mut self) -> bool {
+        if self.project.actions.chronicles().is_empty() {
+            return true;
+        }
+        let (graph, problems) = (self.graph.clone(), std::mem::take(&mut self.problems));
+        let mut endings = Vec::new();
+        for (id, outcome) in &self.outcomes {
+            for action in &graph.task(*id).actions {
+                let ActionKind::BuiltIn { name, args } = &action.kind else { continue };
+                endings.push(Ending {
+                    action: name,
+                    args: args.value(),
+                    outcome: *outcome,
+                    values: self.results.get(id).map(|result| result.values.clone()).unwrap_or_default(),
+                    problem: problems.get(id).map(String::as_str),
+                });
+            }
+        }
+        if endings.is_empty() {
+            return true;
+        }
+        let failed: Vec<Diagnostic> =
+            self.project.actions.chronicles().iter().filter_map(|one| one.run_ended(&endings).err()).collect();
+        let fine = failed.is_empty();
+        for problem in failed {
+            self.emit(Event::Notice(Box::new(problem)));
+        }
+        fine
     }
 
     /// Runs the teardowns of every started task, in reverse order of start, each once. True if one failed that counts.
@@ -83,11 +116,11 @@ impl Run<'_> {
     }
 
     /// 130 interrupted, 2 an error, 1 a failure; unmet tasks count through their root causes.
-    fn exit(&self, teardown_failed: bool) -> u8 {
+    fn exit(&self, teardown_failed: bool, written: bool) -> u8 {
         let any = |wanted: Outcome| self.outcomes.iter().any(|(_, outcome)| *outcome == wanted);
         if self.options.stop.is_requested() || any(Outcome::Interrupted) {
             130
-        } else if any(Outcome::Error) {
+        } else if any(Outcome::Error) || !written {
             2
         } else {
             let ignored = self.options.strict && any(Outcome::Ignored);

@@ -56,6 +56,8 @@ pub(super) struct Run<'a> {
     pub(super) results: HashMap<TaskId, Result_>,
     pub(super) outcomes: Vec<(TaskId, Outcome)>,
     pub(super) outcome_of: HashMap<TaskId, Outcome>,
+    /// Why tasks failed, for what the run leaves behind.
+    pub(super) problems: HashMap<TaskId, String>,
     /// For tasks that are unmet or ignored: the tasks at the root of it.
     pub(super) because: HashMap<TaskId, Vec<Arc<str>>>,
     pub(super) inputs: HashMap<TaskId, (u32, Inputs)>,
@@ -119,6 +121,7 @@ impl<'a> Run<'a> {
             results: HashMap::new(),
             outcomes: Vec::new(),
             outcome_of: HashMap::new(),
+            problems: HashMap::new(),
             because: HashMap::new(),
             inputs: HashMap::new(),
             extras: HashMap::new(),

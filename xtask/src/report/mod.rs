@@ -21,6 +21,7 @@ pub mod page;
 pub mod paint;
 pub mod plain;
 pub mod remaining;
+pub mod run_log;
 pub mod screen;
 pub mod stack_page;
 pub mod summary;

@@ -9,6 +9,8 @@ use super::types::{Args, Image, Plan, Stack};
 const LONGEST_TAG: usize = 128;
 /// Digits of a commit in tags.
 pub const HASH_DIGITS: usize = 7;
+/// Begins the tags that name content keys.
+pub const KEY_TAG: &str = "k-";
 
 /// The tag of an image in a plan: `<prefix>-<suffix>`, `latest` for a plan without a prefix, the variant in front.
 ///
@@ -41,7 +43,7 @@ pub fn moving_tag(image: &Image, plan: &Plan) -> String {
 
 /// `k-` and 12 digits of the content key: finds an image again by what it is made of.
 pub fn key_tag(key: &Digest) -> String {
-    format!("k-{}", key.short())
+    format!("{KEY_TAG}{}", key.short())
 }
 
 /// The tag of a release: `1.4.0` in the first plan, `<prefix>-1.4.0` in the others, which share the repository.

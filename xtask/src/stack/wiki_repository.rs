@@ -67,7 +67,14 @@ impl WikiRepository {
     ///
     /// Errors: it cannot be read.
     pub fn page(&self, name: &str) -> Result<String, Diagnostic> {
-        match std::fs::read_to_string(self.dir.join(name)) {
+        Self::page_in(&self.dir, name)
+    }
+
+    /// The same of a folder that is no clone of anything.
+    ///
+    /// Errors: it cannot be read.
+    pub fn page_in(dir: &Path, name: &str) -> Result<String, Diagnostic> {
+        match std::fs::read_to_string(dir.join(name)) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(Diagnostic::error(format!("failed to read page `{name}`")).cause(error)),
@@ -87,7 +94,7 @@ impl WikiRepository {
         loop {
             let pages = change(self)?;
             for (name, text) in &pages {
-                self.write(name, text)?;
+                Self::write_in(&self.dir, name, text)?;
                 self.git(&["add", "--", name])?;
             }
             // Whatever else lies in the folder is not ours to publish.
@@ -106,12 +113,16 @@ impl WikiRepository {
         }
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), Diagnostic> {
+    /// Writes a page into a folder, which is made if need be.
+    ///
+    /// Errors: `name` is no plain name; it cannot be written.
+    pub fn write_in(dir: &Path, name: &str, text: &str) -> Result<(), Diagnostic> {
         let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
         if !plain {
             return Err(Diagnostic::error(format!("`{name}` is no name of a page")));
         }
-        std::fs::write(self.dir.join(name), text)
+        std::fs::create_dir_all(dir)
+            .and_then(|()| std::fs::write(dir.join(name), text))
             .map_err(|error| Diagnostic::error(format!("failed to write page `{name}`")).cause(error))
     }
 

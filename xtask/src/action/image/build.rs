@@ -278,6 +278,9 @@ impl ImageBuild {
                 bytes(result.sent)
             ),
         );
+        let base = identity.dockerfile.target_base().map(str::to_owned);
+        let steps = narrator.into_steps();
+        self.0.ledger.note(&image.key, &plan.name, |facts| (facts.steps, facts.base) = (Some(steps), base));
         Ok(Held { id: made.id })
     }
 

@@ -11,6 +11,7 @@ use super::veil::Veil;
 use crate::action::Output;
 use crate::docker::{BuildEvent, StepState};
 use crate::model::Stream;
+use crate::stack::artifacts::BuildStep;
 
 /// Turns build events into lines and a log.
 pub(super) struct Narrator<'a> {
@@ -19,7 +20,8 @@ pub(super) struct Narrator<'a> {
     veil: &'a Veil,
     log: Option<File>,
     start: Instant,
-    names: HashMap<Arc<str>, String>,
+    steps: HashMap<Arc<str>, BuildStep>,
+    order: Vec<Arc<str>>,
     partial: HashMap<Arc<str>, Vec<u8>>,
     label: String,
     done: u64,
@@ -36,7 +38,8 @@ impl<'a> Narrator<'a> {
             veil,
             log,
             start: Instant::now(),
-            names: HashMap::new(),
+            steps: HashMap::new(),
+            order: Vec::new(),
             partial: HashMap::new(),
             label: label.to_owned(),
             done: 0,
@@ -66,8 +69,10 @@ impl<'a> Narrator<'a> {
                     (Some(index), Some(total)) => format!("[{index}/{total}] {name}"),
                     _ => name.to_string(),
                 };
-                self.names.insert(id.clone(), shown.clone());
                 let is_chore = index.is_none();
+                if !is_chore {
+                    self.keep(&id, &name, &state);
+                }
                 match state {
                     StepState::Started => {
                         let total = u64::from(total.unwrap_or(0));
@@ -96,6 +101,26 @@ impl<'a> Narrator<'a> {
         }
     }
 
+    /// Keeps the times of a step, for `builder-metainfo.json`.
+    fn keep(&mut self, id: &Arc<str>, name: &str, state: &StepState) {
+        let now = jiff::Timestamp::now().as_millisecond() as f64 / 1e3;
+        let command = self.veil.hide(name).into_owned();
+        let order = &mut self.order;
+        let step = self.steps.entry(id.clone()).or_insert_with(|| {
+            order.push(id.clone());
+            BuildStep { command, started: now, ..BuildStep::default() }
+        });
+        step.finished = now;
+        if let StepState::Done { seconds } = state {
+            step.started = now - seconds;
+        }
+    }
+
+    /// The steps that were made or found, in order of their start.
+    pub(super) fn into_steps(mut self) -> Vec<BuildStep> {
+        self.order.iter().filter_map(|id| self.steps.remove(id)).collect()
+    }
+
     /// Whole lines as they come.
     fn output(&mut self, step: &Arc<str>, stream: Stream, bytes: &[u8]) {
         let mut pending = self.partial.remove(step).unwrap_or_default();
@@ -103,7 +128,7 @@ impl<'a> Narrator<'a> {
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
             let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
-            self.line(stream, &format!("    {text}"));
+            self.said(step, stream, &text);
         }
         self.partial.insert(step.clone(), pending);
     }
@@ -111,7 +136,15 @@ impl<'a> Narrator<'a> {
     fn flush(&mut self, step: &Arc<str>) {
         if let Some(rest) = self.partial.remove(step).filter(|rest| !rest.is_empty()) {
             let text = String::from_utf8_lossy(&rest).into_owned();
-            self.line(Stream::Stdout, &format!("    {text}"));
+            self.said(step, Stream::Stdout, &text);
+        }
+    }
+
+    fn said(&mut self, step: &Arc<str>, stream: Stream, text: &str) {
+        self.line(stream, &format!("    {text}"));
+        let text = self.veil.hide(text).into_owned();
+        if let Some(step) = self.steps.get_mut(step) {
+            step.logs.push(text);
         }
     }
 }

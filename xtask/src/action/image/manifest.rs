@@ -10,11 +10,11 @@ use super::build::{infra, published_tag};
 use super::services::{Services, whole};
 use super::{image_of, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
-use crate::docker::{ContainerSpec, Docker, ExecSpec};
+use crate::docker::{ContainerSpec, Docker, DockerError, ExecSpec};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath, Stream};
 use crate::stack::manifest::{InfoOutput, Layer, Rows, layer_table, page};
-use crate::stack::{Image, Stack, tags};
+use crate::stack::{Image, Stack, artifacts, tags};
 
 pub(super) struct ImageManifest(pub(super) Arc<Services>);
 
@@ -56,6 +56,8 @@ impl ActionType for ImageManifest {
             let path = format!("manifests/{}", tags::manifest_file(&reference));
             let outputs = outputs(call, &docker, &stack, image, id)?;
             let history = history(&docker, id, &reference)?;
+            let layers = artifacts::artifact(&format!("layers-{}.json", tags::artifact_stem(&reference)));
+            artifacts::store(call.root, &layers, artifacts::layers_json(&history))?;
             write(call.root, &path, &page(&layer_table(&history, Rows::All), &outputs))?;
             call.out.line(Stream::Stdout, format!("wrote {path}").as_bytes());
             pages.insert(plan.name.to_string(), Value::from(path));
@@ -64,7 +66,8 @@ impl ActionType for ImageManifest {
     }
 }
 
-/// Runs the info commands in one idle container; one that fails says so on the page, and the others go on.
+/// Runs the info commands in one idle container; one that fails says so on the page, and the others go on. An image in
+/// which nothing can idle gets a container per command.
 fn outputs(
     call: &Call<'_>,
     docker: &Docker,
@@ -72,34 +75,69 @@ fn outputs(
     image: &Image,
     id: &str,
 ) -> Result<Vec<InfoOutput>, Failure> {
-    let spec = ContainerSpec {
+    let commands: Vec<_> = image.info_cmds.iter().filter_map(|name| stack.info_cmd(name)).collect();
+    if commands.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Without an init, the start itself fails where there is no `sleep`.
+    let idle = ContainerSpec { command: vec!["infinity".into()], init: false, ..container(call, id, "sleep") };
+    let idle = docker.create(&idle).map_err(infra)?;
+    let is_idle = docker.start(&idle).is_ok();
+    let run = |command: &str| {
+        if is_idle { run_info(call, docker, &idle, command) } else { run_alone(call, docker, id, command) }
+    };
+    let outputs = commands
+        .iter()
+        .map(|info| Ok(InfoOutput { description: info.description.clone(), output: run(&info.command)? }));
+    let outputs = outputs.collect();
+    // Whatever happened: it is ours, and nobody else needs it.
+    let _ = docker.remove(&idle);
+    outputs
+}
+
+fn container(call: &Call<'_>, id: &str, program: &str) -> ContainerSpec {
+    ContainerSpec {
         image: id.to_owned(),
-        entrypoint: Some(vec!["sleep".into()]),
-        command: vec!["infinity".into()],
+        entrypoint: Some(vec![program.to_owned()]),
         network: Some("none".into()),
         labels: [("dev.xtask.run".to_owned(), format!("{}-{}", std::process::id(), call.task))].into(),
+        timeout: Some(LIMIT),
         ..ContainerSpec::default()
-    };
-    let container = docker.create(&spec).map_err(infra)?;
-    let result = docker.start(&container).map_err(infra).and_then(|()| {
-        let mut outputs = Vec::new();
-        for info in image.info_cmds.iter().filter_map(|name| stack.info_cmd(name)) {
-            let output = run_info(call, docker, &container, &info.command)?;
-            outputs.push(InfoOutput { description: info.description.clone(), output });
+    }
+}
+
+fn words_of(command: &str) -> Result<Vec<String>, Failure> {
+    let open = || Failure::failed(Diagnostic::error(format!("info command `{command}` has an open quote")));
+    shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(open)
+}
+
+/// The output of one command in a container of its own.
+fn run_alone(call: &Call<'_>, docker: &Docker, id: &str, command: &str) -> Result<Option<String>, Failure> {
+    let mut words = words_of(command)?.into_iter();
+    let program = words.next().unwrap_or_default();
+    let spec = ContainerSpec { command: words.collect(), ..container(call, id, &program) };
+    let mut output = Vec::new();
+    let mut keep = |stream: Stream, bytes: &[u8]| {
+        if stream == Stream::Stdout {
+            output.extend_from_slice(bytes);
         }
-        Ok(outputs)
-    });
-    // Whatever happened: it is ours, and nobody else needs it.
-    let _ = docker.remove(&container);
-    result
+    };
+    let problem = match docker.run(&spec, &mut keep, call.stop) {
+        Ok(exit) if exit.code == 0 && !exit.timed_out => {
+            return Ok(Some(String::from_utf8_lossy(&output).into_owned()));
+        }
+        Ok(exit) => format!("exited with code {}", exit.code),
+        Err(DockerError::Cancelled) => return Err(infra(DockerError::Cancelled)),
+        // It cannot be started, e.g. because there is no such program.
+        Err(error) => error.to_string(),
+    };
+    call.out.line(Stream::Stderr, format!("info command `{command}`: {problem}").as_bytes());
+    Ok(None)
 }
 
 /// The output of one command; `None` if it failed.
 fn run_info(call: &Call<'_>, docker: &Docker, container: &str, command: &str) -> Result<Option<String>, Failure> {
-    let Some(words) = shlex::split(command) else {
-        return Err(Failure::failed(Diagnostic::error(format!("info command `{command}` has an open quote"))));
-    };
-    let spec = ExecSpec { command: words, timeout: Some(LIMIT), ..ExecSpec::default() };
+    let spec = ExecSpec { command: words_of(command)?, timeout: Some(LIMIT), ..ExecSpec::default() };
     let mut output = Vec::new();
     let code = docker.exec(
         container,

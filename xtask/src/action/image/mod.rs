@@ -1,25 +1,30 @@
-//! The actions that make, test and publish the images of the stack. Knows nothing of the graph's order.
+//! The actions that make, test, describe and publish the images of the stack. Knows nothing of the graph's order.
 //!
 //! They are tied together by resources: `rendered:<image>`, `base:<reference>`, `image:<image>`, `tested:<image>`.
 
 mod ancestry;
 mod base;
+mod branches;
 mod build;
+mod changes;
 mod context_files;
 mod environment;
 mod identity;
 mod layers;
+mod ledger;
 mod manifest;
 mod publish;
 mod push;
 mod remote_tag;
 mod render;
+mod results;
 mod services;
 mod stable;
 mod stack_push;
 mod stage;
 mod test;
 mod veil;
+mod wiki;
 
 use std::sync::Arc;
 
@@ -41,6 +46,9 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(push::ImagePush(services.clone()));
     actions.add(stack_push::StackPush(services.clone()));
     actions.add(stable::ImageStable(services.clone()));
+    actions.add(changes::ImageChanges(services.clone()));
+    actions.add(wiki::ImageWiki(services.clone()));
+    actions.add_chronicle(results::Results(services.clone()));
     actions.add_check(build::ImageCheck(services.clone()));
     actions.add_check(remote_tag::RemoteTagCheck(services.clone()));
 }

@@ -184,15 +184,19 @@ pub(super) fn carry_out(services: &Services, call: &Call<'_>, plan: &Plan) -> Re
     let mut journal = Journal::create(&path, plan)
         .map_err(|error| Failure::error(Diagnostic::error("the journal of the push cannot be written").cause(error)))?;
     let total = plan.steps.len() as u64;
-    let (mut done, mut docker) = (0, None);
+    let (mut done, mut docker, mut log) = (0, None, Vec::new());
     let mut upload = |step: &Step| upload(services, call, &mut docker, step);
     let mut progress = |step: &Step, applied: &publish::Applied| {
         done += 1;
         let word = if applied.changed { "" } else { "  (was there)" };
-        call.out.line(Stream::Stdout, format!("{step}{word}").as_bytes());
+        let line = format!("{step}{word}");
+        call.out.line(Stream::Stdout, line.as_bytes());
+        log.push(line);
         call.out.progress(done, total, &step.reference());
     };
-    publish::apply(plan, &services.registries(), &mut upload, &mut journal, &mut progress).map_err(|problem| {
+    let applied = publish::apply(plan, &services.registries(), &mut upload, &mut journal, &mut progress);
+    note(services, plan, &log, applied.is_ok())?;
+    applied.map_err(|problem| {
         Failure::failed(problem.note("what was published so far is whole; the rest is known").help(RESUME))
     })?;
     let after = self::plan(services, &plan.wanted)?;
@@ -206,6 +210,20 @@ pub(super) fn carry_out(services: &Services, call: &Call<'_>, plan: &Plan) -> Re
     // Done: what is left of it is in the registry.
     let _ = std::fs::remove_file(&path);
     Ok(after)
+}
+
+/// Keeps what was pushed of each image, for what the run leaves behind.
+fn note(services: &Services, plan: &Plan, log: &[String], is_whole: bool) -> Result<(), Failure> {
+    let (stack, _) = services.stack().map_err(whole)?;
+    for (image, of) in stack.pairs() {
+        let name = label(&stack, image, of);
+        let Some(wanted) = plan.wanted.iter().find(|wanted| wanted.image == name) else { continue };
+        let own = format!("{}:", wanted.name);
+        let lines = log.iter().filter(|line| line.contains(&own)).cloned().collect();
+        let tags = wanted.tags.iter().map(|tag| format!("{own}{}", tag.tag)).filter(|_| is_whole).collect();
+        services.ledger.note(&image.key, &of.name, |facts| (facts.push_log, facts.pushed) = (Some(lines), tags));
+    }
+    Ok(())
 }
 
 /// How to finish a push.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::context_files::ContextFiles;
 use super::identity;
+use super::ledger::Ledger;
 use crate::docker::{Docker, auth, endpoint};
 use crate::environment;
 use crate::exec::environment::Variables;
@@ -33,6 +34,7 @@ pub struct Services {
     pub(super) files: ContextFiles,
     /// What the Dockerfiles were rendered from, by image; known when the stack is.
     sources: Mutex<BTreeMap<Arc<str>, Sources>>,
+    pub(super) ledger: Ledger,
     /// Facts of git that go into labels and tags; read once per run.
     git: OnceLock<GitFacts>,
 }
@@ -77,6 +79,7 @@ impl Services {
             registries: OnceLock::new(),
             files: ContextFiles::new(root),
             sources: Mutex::default(),
+            ledger: Ledger::default(),
             git: OnceLock::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The action `image_stable`: moves the stable tags of the whole set to what was published, by copying manifests in
 //! the registry. No pull; all of them or none; verified before and after; an append-only log.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::Links;
 use crate::model::{Diagnostic, Diagnostics, ImageRef, Stream, words};
 use crate::registry::promote::{self, Log, Member, Rules};
+use crate::stack::artifacts::{self, Artifact};
 use crate::stack::{Graph, Image, Plan, Stack, tags};
 
 pub(super) struct ImageStable(pub(super) Arc<Services>);
@@ -223,14 +225,20 @@ impl ActionType for ImageStable {
         let (stack, graph) = self.0.stack().map_err(whole)?;
         let registries = self.0.registries();
         let mut log = self.log(call)?;
+        let mut members = Vec::new();
         let promotion = if truth(call, "rollback") {
             refuse_choice(call)?;
             promote::plan_rollback(&log, &registries)
         } else {
-            let members = Choice::new(&self.0, call, &stack, &graph)?.members()?;
+            members = Choice::new(&self.0, call, &stack, &graph)?.members()?;
             promote::plan_promotion(&members, Rules::default(), &registries)
         };
         let promotion = promotion.map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
+        if !truth(call, "rollback") {
+            let pairs = names(&promotion.moves, &members);
+            write_lists(call.root, &pairs)?;
+            self.0.ledger.note_promoted(pairs);
+        }
         let mut show = |one: &promote::Move| call.out.line(Stream::Stdout, one.to_string().as_bytes());
         if truth(call, "dry_run") {
             promotion.moves.iter().for_each(&mut show);
@@ -245,4 +253,33 @@ impl ActionType for ImageStable {
         });
         Ok(Done { remark, ..Done::default() })
     }
+}
+
+/// New and old name of everything that is tagged.
+fn names(moves: &[promote::Move], members: &[Member]) -> Vec<(String, String)> {
+    let old = |new: &str| members.iter().find(|one| format!("{}:{}", one.name, one.to) == new).map(original);
+    let pair = |one: &promote::Move| Some((one.reference(), old(&one.reference())?));
+    // A member that stays where it is was only looked at.
+    moves.iter().filter_map(pair).filter(|(new, old)| new != old).collect()
+}
+
+/// `artifacts/IMAGES_TAGGED` and `IMAGES_ORIGINAL`: new and old names, line by line; the same again for those that
+/// become `stable` without a prefix. Also in a dry run.
+fn write_lists(root: &Path, pairs: &[(String, String)]) -> Result<(), Diagnostic> {
+    let (new, old): (Vec<&str>, Vec<&str>) = pairs.iter().map(|(new, old)| (&**new, &**old)).unzip();
+    artifacts::store(root, &Artifact::ImagesTagged.path(), Artifact::list(new))?;
+    artifacts::store(root, &Artifact::ImagesOriginal.path(), Artifact::list(old))?;
+    let global = pairs.iter().filter(|(new, _)| new.ends_with(":stable"));
+    let (new, old): (Vec<&str>, Vec<&str>) = global.map(|(new, old)| (&**new, &**old)).unzip();
+    if new.is_empty() {
+        return Ok(());
+    }
+    artifacts::store(root, &Artifact::ImagesGlobalStable.path(), Artifact::list(new))?;
+    artifacts::store(root, &Artifact::ImagesOriginalStable.path(), Artifact::list(old))
+}
+
+/// What a member was before, by name.
+fn original(member: &Member) -> String {
+    let joint = if member.from.starts_with("sha256:") { '@' } else { ':' };
+    format!("{}{joint}{}", member.name, member.from)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
+use std::io::Write;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::exec::{self, CommandSpec, Exit};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath, Stream};
+use crate::stack::artifacts::{self, TestResult};
 use crate::stack::{Graph, Image, Integration, Stack};
 
 pub(super) struct ImageTest(pub(super) Arc<Services>);
@@ -81,6 +83,12 @@ impl ActionType for ImageTest {
                     fine
                 }
             };
+            let ended = match (fine, folders.is_empty()) {
+                (_, true) => TestResult::Skipped,
+                (true, _) => TestResult::Passed,
+                (false, _) => TestResult::Failed,
+            };
+            self.0.ledger.note(&image.key, &plan.as_str().into(), |facts| facts.basic_tests = Some(ended));
             if fine {
                 passed.insert(key.to_owned(), Value::from(id));
             } else {
@@ -124,7 +132,12 @@ fn pytest(call: &Call<'_>, image: &Image, plan: &str, id: &str, folders: &[RepoP
     let mut spec = CommandSpec::new(argv, call.root.to_owned(), env);
     spec.capture_limit = 0;
     call.out.line(Stream::Stdout, format!("testing {} ({plan}) {id}", image.key).as_bytes());
-    let mut show = |stream: Stream, line: &[u8]| call.out.line(stream, line);
+    let name = format!("{}.{plan}", image.key);
+    let mut log = TestLog::new(call.root, &name, artifacts::Log::BasicTests);
+    let mut show = |stream: Stream, line: &[u8]| {
+        call.out.line(stream, line);
+        log.line(line);
+    };
     let result = exec::run(&spec, &mut show, &mut std::io::sink(), call.stop);
     match result.exit {
         Exit::Code(0 | 5) => Ok(true),
@@ -153,4 +166,22 @@ fn program(call: &Call<'_>) -> Result<Vec<OsString>, Failure> {
         Diagnostic::error(format!("task `{}` needs pytest, which is not installed", call.task))
             .help("sudo apt-get install --yes python3-pytest"),
     ))
+}
+
+/// `logs/<image>.<plan>.basic-tests.log`, made anew. A log that cannot be written stops no test: the task's own log has
+/// the same lines.
+struct TestLog(Option<std::fs::File>);
+
+impl TestLog {
+    fn new(root: &std::path::Path, name: &str, kind: artifacts::Log) -> Self {
+        let path = root.join(artifacts::log(name, kind).as_path());
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        Self(made.and_then(|()| std::fs::File::create(path)).ok())
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        if let Some(file) = &mut self.0 {
+            let _ = file.write_all(line).and_then(|()| file.write_all(b"\n"));
+        }
+    }
 }

@@ -1,0 +1,170 @@
+//! What a run leaves for people and other programs: `artifacts/`, `logs/`, `manifests/`, the wiki. Reads files and a bare
+//! repository of git; knows nothing of how they are written.
+
+use std::process::Command;
+
+use serde_json::Value;
+use xtask::registry::testing::RealRegistry;
+
+use super::space::{IMAGES, Space};
+
+/// Runs git in a folder, as nobody in particular.
+fn git(dir: &std::path::Path, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"];
+    let done = Command::new("git").args(identity).args(words).current_dir(dir).output().expect("git");
+    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
+}
+
+/// A stack under git, with an info command.
+fn space(name: &str) -> (Space, String) {
+    let space = Space::new(name);
+    let spec = space.read("images/spec.yml").replace("side,", "side, info_cmds: [NOTE, BAD],");
+    let note = "NOTE: { description: Its note, command: /tool cat /note/side.txt }";
+    let spec = spec + &format!("all_info_cmds:\n  {note}\n  BAD: {{ description: Broken, command: /nowhere }}\n");
+    space.write("images/spec.yml", &spec);
+    git(space.root(), &["init", "--quiet", "-b", "main"]);
+    git(space.root(), &["remote", "add", "origin", "https://git.example.org/lab/stack.git"]);
+    space.write(".gitignore", "/.xtask\n/artifacts\n/logs\n/manifests\n/wiki\n");
+    git(space.root(), &["add", "-A"]);
+    git(space.root(), &["commit", "--quiet", "--message=Begin"]);
+    let commit = git(space.root(), &["rev-parse", "HEAD"])[..7].to_owned();
+    (space, commit)
+}
+
+impl Space {
+    fn lines(&self, path: &str) -> Vec<String> {
+        self.read(path).lines().map(str::to_owned).collect()
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.read(path)).expect("JSON")
+    }
+
+    /// `artifacts/<full name>.yaml` of an image.
+    fn result(&self, image: &str, tag: &str) -> String {
+        self.read(&format!("artifacts/{}-{image}-t-{tag}.yaml", self.prefix))
+    }
+
+    fn reference(&self, image: &str, tag: &str) -> String {
+        format!("{}/{image}:t-{tag}", self.prefix)
+    }
+
+    fn references(&self, tag: &str) -> Vec<String> {
+        IMAGES.iter().map(|image| self.reference(image, tag)).collect()
+    }
+}
+
+#[test]
+fn a_build_leaves_lists_results_steps_and_logs() {
+    let (space, commit) = space("artifacts");
+    space.append("images/mid/test/test_mid.py", "    assert False, 'on purpose'");
+    assert_eq!(space.run(&["build-stack"]).code, 1);
+    let all = space.references(&commit);
+    assert_eq!(space.lines("artifacts/IMAGES_BUILT"), all);
+    let of = |images: &[&str]| -> Vec<String> { images.iter().map(|image| space.reference(image, &commit)).collect() };
+    assert_eq!(space.lines("artifacts/IMAGES_TEST_PASSED"), of(&["base", "side"]));
+    assert_eq!(space.lines("artifacts/IMAGES_TEST_ERROR"), of(&["mid", "leaf"]));
+    let result = space.result("mid", &commit);
+    for line in [
+        "  image_built: true",
+        &format!("full_image_name: {}", space.reference("mid", &commit)),
+        "message: tests of image `mid` failed in plan `default`",
+        "success: false",
+        "  basic_tests: Failed basic tests",
+        "  integration_tests: skipped",
+    ] {
+        assert!(result.lines().any(|one| one == line), "{line} in:\n{result}");
+    }
+    let steps = &space.json("artifacts/builder-metainfo.json")[space.reference("leaf", &commit)];
+    assert_eq!(steps[1]["CMD"], "COPY note.txt /note/leaf.txt", "{steps}");
+    assert!(steps[1]["FINISH_T"].as_f64() >= steps[1]["START_T"].as_f64(), "{steps}");
+    assert_eq!(space.json("artifacts/build_history.json")["leafdefault"], format!("t-{commit}"));
+    let needs = space.json("artifacts/image-dependency.json");
+    assert_eq!(needs[space.reference("leaf", &commit)], space.reference("mid", &commit), "{needs}");
+    assert!(space.read("logs/leaf.build.log").contains("COPY note.txt"));
+    assert!(space.read("logs/mid.default.basic-tests.log").contains("on purpose"));
+    let log = space.read("logs/run.log");
+    assert!(log.contains("INFO:TIME: build:base (ran) took 0 mins "), "{log}");
+    assert!(log.contains("ERROR:tests of image `mid` failed"), "{log}");
+    for folder in ["artifacts", "logs", "manifests", "wiki"] {
+        assert!(space.path(&format!("{folder}/.empty")).exists(), "{folder}");
+    }
+
+    // One image is repaired: the others are told as they are.
+    space.replace("images/mid/test/test_mid.py", "    assert False, 'on purpose'\n", "");
+    space.append("images/leaf/note.txt", "another line");
+    space.build();
+    assert_eq!(space.lines("artifacts/IMAGES_BUILT"), of(&["leaf"]));
+    assert_eq!(space.lines("artifacts/IMAGES_TEST_PASSED"), all);
+    assert_eq!(space.lines("artifacts/IMAGES_TEST_ERROR"), [""; 0]);
+    let result = space.result("base", &commit);
+    assert!(result.contains("image_built: false") && result.contains("success: true"), "{result}");
+    assert!(result.contains("basic_tests: Passed basic tests"), "{result}");
+
+    // A run in which nothing is done changes no file.
+    let before = (space.result("leaf", &commit), space.lines("artifacts/IMAGES_BUILT"));
+    space.build();
+    assert_eq!((space.result("leaf", &commit), space.lines("artifacts/IMAGES_BUILT")), before);
+}
+
+#[test]
+fn what_changed_is_written_before_anything_is_built() {
+    let (space, _) = space("changes");
+    let bad = "images/mid/a name with spaces.txt";
+    space.write(bad, "new");
+    space.append("images/mid/note.txt", "more");
+    git(space.root(), &["add", "-A"]);
+    git(space.root(), &["commit", "--quiet", "--message=Change the middle"]);
+    let run = space.run(&["changes"]).fine();
+    assert_eq!(run.started(), ["changes"]);
+    assert_eq!(space.lines("artifacts/IMAGES_CHANGED"), ["mid", "leaf"]);
+    assert_eq!(space.lines("artifacts/GIT_CHANGED_FILES"), [bad, "images/mid/note.txt"]);
+    let hash = git(space.root(), &["rev-parse", "HEAD"]);
+    assert_eq!(space.read("artifacts/GIT_HASH"), hash);
+    assert_eq!(space.read("artifacts/GIT_HASH_SHORT"), hash[..7]);
+    assert_eq!(space.read("artifacts/GIT_MESSAGE"), "Change the middle");
+}
+
+#[test]
+fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
+    let registry = RealRegistry::start().expect("a registry");
+    let (mut space, commit) = space("wiki");
+    let wiki = tempfile::tempdir().unwrap();
+    git(wiki.path(), &["init", "--quiet", "--bare", "-b", "master"]);
+    space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
+    space.env.insert("STACK_WIKI".to_owned(), wiki.path().to_str().unwrap().to_owned());
+    space.run(&["told", "--version", "1.0.0"]).fine();
+
+    let page = |name: &str| git(wiki.path(), &["show", &format!("HEAD:{name}")]);
+    let pushed = |image: &str| format!("{}/{image}:t-{commit}", registry.host());
+    let host = registry.host().replace([':', '.'], "-");
+    let manifest = page(&format!("{host}-side-t-{commit}.md"));
+    assert!(manifest.contains("## Its note\n"), "{manifest}");
+    assert!(manifest.contains("note of side"), "{manifest}");
+    assert!(manifest.contains("## Broken\n") && manifest.contains("Failed to execute cmd"), "{manifest}");
+    assert_eq!(manifest, space.read(&format!("manifests/{}-side-t-{commit}.md", space.prefix)).trim_end());
+    let home = page("Home.md");
+    let row = home.lines().nth(2).unwrap();
+    assert!(row.starts_with(&format!("|[`{commit}`](https://git.example.org/lab/stack/commit/{commit})|")), "{home}");
+    let cell: Vec<String> = IMAGES.iter().map(|image| format!("`{}`", pushed(image))).collect();
+    assert!(row.contains(&format!("|{}|", cell.join("<br>"))), "{home}");
+    let needs = page("Image-Dependency.md");
+    assert!(needs.contains(&format!("\n{},{}\n", pushed("leaf"), pushed("mid"))), "{needs}");
+    assert_eq!(git(wiki.path(), &["log", "--format=%s"]), format!("[ci skip] Automated publish for {commit}"));
+    let names = space.lines("artifacts/IMAGES_PUSHED");
+    assert!(names.contains(&pushed("leaf")) && names.iter().any(|name| name.ends_with("/leaf:1.0.0")), "{names:?}");
+    assert!(space.result("leaf", &commit).contains("push_success: true"));
+    let layers = space.json(&format!("artifacts/layers-{}-side-t-{commit}.json", space.prefix));
+    assert!(layers[0]["command"].as_str().unwrap().contains("COPY"), "{layers}");
+    assert!(layers[0]["size"].as_u64().unwrap() > 0 && layers[0]["created"].is_i64(), "{layers}");
+
+    assert_eq!(space.run(&["told", "--version", "1.0.0"]).fine().started(), [""; 0], "everything is told");
+
+    space.run(&["told-stable"]).fine();
+    let stable = |image: &str| format!("{}/{image}:t-stable", registry.host());
+    assert_eq!(space.lines("artifacts/IMAGES_TAGGED"), IMAGES.map(stable));
+    assert_eq!(space.lines("artifacts/IMAGES_ORIGINAL"), IMAGES.map(pushed));
+    assert_eq!(page(&format!("{host}-side-t-stable.md")), manifest, "the page of what it was");
+    assert_eq!(git(wiki.path(), &["log", "--format=%s"]).lines().count(), 2);
+}

@@ -1,0 +1,70 @@
+//! What the actions of one run found out about each image, until the run is over. Plain facts; writes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::stack::artifacts::{BuildStep, TestResult};
+
+/// What is known of one image in one plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// The steps of its build, if it was built.
+    pub steps: Option<Vec<BuildStep>>,
+    /// The reference in its last FROM line, as it was resolved.
+    pub base: Option<String>,
+    pub basic_tests: Option<TestResult>,
+    pub integration_tests: Option<TestResult>,
+    /// What the push said, line by line; `None` if there was no push.
+    pub push_log: Option<Vec<String>>,
+    /// What the registry has of it now, by tag: `host/repository:tag`.
+    pub pushed: Vec<String>,
+}
+
+/// Image and plan.
+pub(super) type Member = (Arc<str>, Arc<str>);
+
+/// Facts of the run that goes on.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<Page>);
+
+#[derive(Default)]
+struct Page {
+    facts: BTreeMap<Member, Facts>,
+    promoted: Vec<(String, String)>,
+}
+
+impl Ledger {
+    fn page(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what is known of an image in a plan.
+    pub(super) fn note(&self, image: &Arc<str>, plan: &Arc<str>, change: impl FnOnce(&mut Facts)) {
+        change(self.page().facts.entry((image.clone(), plan.clone())).or_default());
+    }
+
+    /// References of an image in a plan that the registry has.
+    pub(super) fn pushed(&self, image: &Arc<str>, plan: &Arc<str>) -> Vec<String> {
+        let page = self.page();
+        page.facts.get(&(image.clone(), plan.clone())).map(|facts| facts.pushed.clone()).unwrap_or_default()
+    }
+
+    /// The reference in the last FROM line of an image in a plan that was built.
+    pub(super) fn base(&self, image: &Arc<str>, plan: &Arc<str>) -> Option<String> {
+        self.page().facts.get(&(image.clone(), plan.clone()))?.base.clone()
+    }
+
+    /// Tags that were moved, or are where they shall be: new and old name of each.
+    pub(super) fn note_promoted(&self, moves: Vec<(String, String)>) {
+        self.page().promoted = moves;
+    }
+
+    pub(super) fn promoted(&self) -> Vec<(String, String)> {
+        self.page().promoted.clone()
+    }
+
+    /// Everything, for the end of the run; the next one begins with nothing.
+    pub(super) fn take(&self) -> BTreeMap<Member, Facts> {
+        std::mem::take(&mut *self.page()).facts
+    }
+}
