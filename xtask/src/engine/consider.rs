@@ -57,6 +57,9 @@ impl Run<'_> {
         if task.is_group() && task.expand_after.is_none() {
             return self.finish_group(id);
         }
+        if self.stays(id) {
+            return self.stay(id);
+        }
         if task.expand_after.is_some() {
             return self.expand(id);
         }
@@ -192,6 +195,7 @@ impl Run<'_> {
         }
         self.held.insert(id);
         let plan = graph::closure(&self.graph, &Selection { tasks: setup.clone() }, false);
+        self.reconsider(&plan);
         self.want_all(&plan);
         if self.scheduler.hold(id.0, setup.iter().map(|to| to.0)) {
             return Ok(());

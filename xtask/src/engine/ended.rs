@@ -23,6 +23,9 @@ impl Run<'_> {
         if let Some(warning) = finished.leaky.clone() {
             self.emit(Event::Notice(Box::new(warning)));
         }
+        if self.ended_as_told(id, &finished)? {
+            return Ok(());
+        }
         let name = self.graph.name(id).clone();
         let log = finished.has_log.then(|| crate::store::logs::relative(&name));
         let mut ended = Ended { tail: finished.tail.clone(), log, remark: finished.remark.clone() };

@@ -25,6 +25,7 @@ impl Run<'_> {
         self.options.steps.at(Step::Closed);
         self.project.files.save();
         let (counts, saved) = (self.counts, self.saved);
+        self.remember();
         self.emit(Event::RunFinished { exit, counts, duration, saved });
         let outcomes = self.outcomes.iter().map(|(id, outcome)| (self.graph.name(*id).clone(), *outcome)).collect();
         Ok(Summary { exit, counts, outcomes, not_reached })

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::interest::Changes;
 use super::scope::Expander;
 use crate::action::{ActionSet, Failure};
 use crate::graph::TaskId;
@@ -20,6 +21,8 @@ pub(super) enum Message {
     Output(Event),
     Probed(TaskId, Box<Probed>),
     Finished(TaskId, Box<Finished>),
+    /// Files changed while tasks run.
+    Changed(Changes),
 }
 
 /// What every worker needs of one task; cheap to clone parts are shared.

@@ -10,13 +10,16 @@
 //! - when a task ends: verify its targets, compare its inputs with those before, write its record, go on;
 //! - at the end: teardowns in reverse order of start, then the history.
 
+mod again;
 mod consider;
 mod decide;
 mod ended;
 mod finish;
 mod grow;
 mod inputs;
+mod interest;
 mod job;
+mod live;
 pub mod plan;
 mod probe;
 mod run;
@@ -31,6 +34,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use again::{Memory, run_again};
+pub use interest::Changes;
+pub use live::News;
 pub use plan::{Prediction, Status, accept, predict};
 pub use run::{Summary, run};
 pub use scope::Expander;
@@ -102,6 +108,8 @@ pub struct Options {
     pub stop: StopToken,
     /// Told of each step of the protocol.
     pub steps: Steps,
+    /// What changes while tasks run; only a watch tells.
+    pub news: Option<News>,
 }
 
 impl Default for Options {
@@ -120,6 +128,7 @@ impl Default for Options {
             command: String::new(),
             stop: StopToken::new(),
             steps: Steps::default(),
+            news: None,
         }
     }
 }

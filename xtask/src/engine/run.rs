@@ -6,15 +6,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::again::Memory;
 use super::decide::{Decision, Result_};
 use super::inputs::{self, Extra, Inputs};
 use super::job::{Message, Probed};
+use super::live::Ending;
 use super::{Options, Project};
 use crate::action::Failure;
 use crate::graph::{self, Graph, Selection, TaskId};
 use crate::model::stop::Stop;
 use crate::model::task::Uptodate;
-use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Step, Task, Verdict};
+use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Step, StopToken, Task, Verdict};
 use crate::queue::Queue;
 use crate::schedule::{Claim, Rank, Scheduler};
 use crate::store::db::RunTaskRow;
@@ -86,6 +88,17 @@ pub(super) struct Run<'a> {
     pub(super) order: u32,
     /// Not told yet: they follow a success that is not durable yet.
     pub(super) untold: Vec<Event>,
+    /// What a watch remembers, if this is one of its rounds.
+    pub(super) memory: Option<&'a mut Memory>,
+    /// Tasks that are taken as they were, without a look.
+    pub(super) assumed: HashSet<TaskId>,
+    /// To end single tasks: those that may be started again.
+    pub(super) tokens: HashMap<TaskId, StopToken>,
+    pub(super) endings: HashMap<TaskId, Ending>,
+    /// Changes concern tasks that are not running.
+    pub(super) others_wait: bool,
+    /// Ended to let others have their turn.
+    pub(super) left: Vec<TaskId>,
 }
 
 /// What calc_dep has added to a task so far.
@@ -117,7 +130,7 @@ impl<'a> Run<'a> {
             options,
             events,
             scheduler,
-            queue: Arc::default(),
+            queue: options.news.as_ref().map_or_else(Arc::default, |news| news.0.clone()),
             results: HashMap::new(),
             outcomes: Vec::new(),
             outcome_of: HashMap::new(),
@@ -142,6 +155,12 @@ impl<'a> Run<'a> {
             history: Vec::new(),
             order: 0,
             untold: Vec::new(),
+            memory: None,
+            assumed: HashSet::new(),
+            tokens: HashMap::new(),
+            endings: HashMap::new(),
+            others_wait: false,
+            left: Vec::new(),
         }
     }
 
@@ -174,15 +193,19 @@ impl<'a> Run<'a> {
         self.project.files.next_epoch();
         let fetched = inputs::prefetch(self.project, &plan);
         self.inputs = fetched.into_iter().map(|(id, inputs)| (id, (0, inputs))).collect();
+        self.announce(&plan);
+        self.want_all(&plan);
+    }
+
+    pub(super) fn announce(&mut self, plan: &[TaskId]) {
         let visible = plan.iter().filter(|id| !is_hidden(self.graph.task(**id))).count();
-        let expected = self.expected(&plan);
+        let expected = self.expected(plan);
         self.emit(Event::RunStarted {
             run_id: format!("{}-{}", unix_seconds(), std::process::id()),
             tasks: visible,
             workers: self.options.jobs,
             expected,
         });
-        self.want_all(&plan);
     }
 
     /// The sum of what is known of durations; only for a guess of the remaining time.
@@ -244,6 +267,7 @@ impl<'a> Run<'a> {
             self.decide_ready()?;
             self.start_queued()?;
             self.commit()?;
+            self.make_way();
             let idle = !self.scheduler.is_busy();
             if idle && (self.stopping || self.scheduler.is_finished()) {
                 return Ok(());
@@ -271,6 +295,10 @@ impl<'a> Run<'a> {
             Message::Finished(id, finished) => {
                 self.options.steps.at(Step::Received);
                 self.ended(id, *finished)
+            }
+            Message::Changed(changes) => {
+                self.changed(&changes);
+                Ok(())
             }
         }
     }

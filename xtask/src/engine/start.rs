@@ -60,7 +60,13 @@ impl Run<'_> {
         };
         let title = task.title.as_ref().and_then(|title| job.expander.text(title, &job.scope, false).ok());
         let title = title.map_or_else(|| task.name.clone(), Arc::from);
-        self.started.push(id);
+        if !task.restart || !self.started.contains(&id) {
+            self.started.push(id);
+        }
+        if task.restart {
+            job.stop = job.stop.child();
+            self.tokens.insert(id, job.stop.clone());
+        }
         let verbosity = self.verbosity(&task);
         self.emit(Event::TaskStarted {
             task: task.name.clone(),

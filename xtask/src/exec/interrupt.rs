@@ -39,6 +39,14 @@ pub struct Listener {
 /// # Errors
 /// What the system says when a handler cannot be installed or the thread cannot be started.
 pub fn listen(stop: &StopToken) -> io::Result<Listener> {
+    listen_and(stop, || {})
+}
+
+/// The same; `then` is called after each request to stop, for whoever sleeps meanwhile.
+///
+/// # Errors
+/// As for [`listen`].
+pub fn listen_and(stop: &StopToken, then: impl Fn() + Send + 'static) -> io::Result<Listener> {
     FIRST.store(0, Ordering::SeqCst);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP])?;
     let handle = signals.handle();
@@ -49,6 +57,7 @@ pub fn listen(stop: &StopToken) -> io::Result<Listener> {
                 suspend();
             } else {
                 take(signal, &stop);
+                then();
             }
         }
     })?;

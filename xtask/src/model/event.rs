@@ -177,6 +177,8 @@ pub enum Event {
     WatchIdle {
         /// Whether keys are read, so that a reporter may name them.
         keys: bool,
+        /// How many tasks failed when they ran last, or could not run because of those.
+        bad: usize,
     },
     RunFinished {
         exit: u8,

@@ -16,19 +16,30 @@ pub enum Stop {
 
 /// A flag that can only become more urgent.
 #[derive(Clone, Debug, Default)]
-pub struct StopToken(Arc<AtomicU8>);
+pub struct StopToken {
+    own: Arc<AtomicU8>,
+    /// Its requests count, too.
+    parent: Option<Arc<AtomicU8>>,
+}
 
 impl StopToken {
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// A token of its own that also hears what this one is asked for.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { own: Arc::default(), parent: Some(self.own.clone()) }
+    }
+
     pub fn request(&self, stop: Stop) {
-        self.0.fetch_max(stop as u8, Ordering::SeqCst);
+        self.own.fetch_max(stop as u8, Ordering::SeqCst);
     }
 
     pub fn level(&self) -> Stop {
-        match self.0.load(Ordering::SeqCst) {
+        let parent = self.parent.as_ref().map_or(0, |parent| parent.load(Ordering::SeqCst));
+        match self.own.load(Ordering::SeqCst).max(parent) {
             0 => Stop::No,
             1 => Stop::Gently,
             _ => Stop::Now,
@@ -37,5 +48,20 @@ impl StopToken {
 
     pub fn is_requested(&self) -> bool {
         self.level() != Stop::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_hears_its_parent_and_not_the_other_way_round() {
+        let parent = StopToken::new();
+        let (one, other) = (parent.child(), parent.child());
+        one.request(Stop::Gently);
+        assert_eq!((one.level(), other.level(), parent.level()), (Stop::Gently, Stop::No, Stop::No));
+        parent.request(Stop::Now);
+        assert_eq!((one.level(), other.level()), (Stop::Now, Stop::Now));
     }
 }

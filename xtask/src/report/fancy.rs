@@ -63,7 +63,8 @@ impl State {
                 if interactive {
                     self.screen.resume();
                 }
-                if !hidden {
+                // An interrupted one starts again, or the run ends.
+                if !hidden && *outcome != crate::model::Outcome::Interrupted {
                     self.done += 1;
                     self.counts.add(*outcome);
                 }
@@ -168,8 +169,8 @@ impl Reporter for Fancy {
         }
         let now = Instant::now();
         let mut state = self.lock();
-        if let Event::WatchIdle { keys } = event {
-            state.idle = Some(super::live::idle(state.narrator.manner.paint, *keys, &state.last));
+        if let Event::WatchIdle { keys, bad } = event {
+            state.idle = Some(super::live::idle(state.narrator.manner.paint, *keys, &state.last, *bad));
             state.paint("", Lines::None, now);
             return;
         }
@@ -197,6 +198,11 @@ impl Reporter for Fancy {
         let mut state = self.lock();
         let text: String = diagnostics.iter().map(|one| state.narrator.problem(one)).collect();
         state.paint(&text, Lines::Keep, Instant::now());
+    }
+
+    fn say(&mut self, line: &str) -> bool {
+        self.lock().paint(&format!("{line}\n"), Lines::Keep, Instant::now());
+        true
     }
 
     fn finish(&mut self) {
@@ -277,8 +283,8 @@ error: task `test:b` failed: 1 of 2 checks failed
   note: full output is in `.xtask/logs/test:b.log`
       failed  1 failed, 1 ran, 1 up to date in 1m 12s, 3m 04s saved";
         assert_eq!(seen(&tape), end);
-        fancy.event(&Event::WatchIdle { keys: false });
-        assert!(seen(&tape).ends_with("\nwaiting for changes  last run: failed"), "{}", seen(&tape));
+        fancy.event(&Event::WatchIdle { keys: false, bad: 1 });
+        assert!(seen(&tape).ends_with("\nwaiting  last run failed, 1 to mend"), "{}", seen(&tape));
         fancy.finish();
         assert!(seen(&tape).ends_with("s saved"));
     }

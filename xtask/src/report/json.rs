@@ -65,10 +65,7 @@ impl Reporter for Json {
 
 /// A no-op over thousands of tasks should not cost a system call for each.
 fn is_one_of_many(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::TaskDecided { .. } | Event::TaskOutput { .. } | Event::TaskFinished { outcome: Outcome::UpToDate, .. }
-    )
+    matches!(event, Event::TaskDecided { .. } | Event::TaskFinished { outcome: Outcome::UpToDate, .. })
 }
 
 /// The object for one event. Fields may be added within version 1; none is removed or changes its meaning.
@@ -94,7 +91,7 @@ pub fn to_json(event: &Event) -> Value {
         Event::WatchChanged { paths, total, rescan } => {
             ("watch_changed", json!({ "paths": paths, "total": total, "rescan": rescan }))
         }
-        Event::WatchIdle { .. } => ("watch_idle", json!({})),
+        Event::WatchIdle { bad, .. } => ("watch_idle", json!({ "bad": bad })),
         Event::RunFinished { exit, counts: all, duration, saved } => (
             "run_finished",
             json!({

@@ -49,6 +49,10 @@ pub trait Reporter: Send {
     fn event(&mut self, event: &Event);
     /// Errors or warnings outside a run: the taskfile, the command line.
     fn diagnostics(&mut self, diagnostics: &[Diagnostic]);
+    /// A line for a person, above what is live on a terminal. False: there is no such thing, and it was not written.
+    fn say(&mut self, _line: &str) -> bool {
+        false
+    }
     /// Nothing more will come; everything must be on its stream when this returns. Calling it twice is fine.
     fn finish(&mut self);
 }

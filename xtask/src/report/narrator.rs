@@ -129,7 +129,7 @@ impl Narrator {
             Event::TaskFinished { .. } => self.finished(event),
             Event::Notice(notice) => to_err(self.problem(notice)),
             Event::WatchChanged { paths, total, rescan } => to_err(self.changed(paths, *total, *rescan)),
-            Event::WatchIdle { keys } => to_err(self.idle(*keys)),
+            Event::WatchIdle { keys, bad } => to_err(self.idle(*keys, *bad)),
             Event::TaskDecided { .. } | Event::TaskProgress { .. } | Event::RunFinished { .. } => Said::default(),
         }
     }
@@ -281,9 +281,10 @@ impl Narrator {
         format!("{}  {detail}\n", self.manner.paint.tone(Tone::Busy, "     changed"))
     }
 
-    fn idle(&mut self, keys: bool) -> String {
+    fn idle(&mut self, keys: bool, bad: usize) -> String {
+        let bad = if bad > 0 { format!(", {}", words::count(bad, "task") + " to mend") } else { String::new() };
         let keys = if keys { " (enter: run all, r: run the failed ones, e: explain, q: quit)" } else { "" };
-        format!("{}  for changes{keys}\n", self.manner.paint.tone(Tone::Dim, "       waits"))
+        format!("{}  for changes{bad}{keys}\n", self.manner.paint.tone(Tone::Dim, "       waits"))
     }
 
     /// For a task that has been silent for long.

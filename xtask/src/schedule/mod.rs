@@ -241,18 +241,7 @@ impl Scheduler {
     /// It is final. Tasks that waited for it may become ready.
     pub fn finish(&mut self, task: u32, outcome: Outcome) {
         match self.states[task as usize] {
-            State::Running => {
-                self.running -= 1;
-                let claim = &self.claims[task as usize];
-                if claim.exclusive {
-                    self.exclusive_runs = false;
-                }
-                for name in &claim.pools {
-                    if let Some(pool) = self.pools.get_mut(name) {
-                        pool.used -= 1;
-                    }
-                }
-            }
+            State::Running => self.release(task),
             State::Deciding => self.deciding -= 1,
             State::Done(_) => return,
             State::Unwanted | State::Waiting(_) | State::Ready | State::Held(_) | State::Queued => {}
@@ -261,6 +250,20 @@ impl Scheduler {
         self.unfinished -= 1;
         for dependent in std::mem::take(&mut self.dependents[task as usize]) {
             self.one_less(dependent);
+        }
+    }
+
+    /// Gives back what a running task takes up.
+    fn release(&mut self, task: u32) {
+        self.running -= 1;
+        let claim = &self.claims[task as usize];
+        if claim.exclusive {
+            self.exclusive_runs = false;
+        }
+        for name in &claim.pools {
+            if let Some(pool) = self.pools.get_mut(name) {
+                pool.used -= 1;
+            }
         }
     }
 
@@ -274,6 +277,34 @@ impl Scheduler {
             State::Held(open) => self.states[task as usize] = State::Held(open - 1),
             _ => {}
         }
+    }
+
+    /// Takes a task that nobody wants for one that ended like this: it is not waited for.
+    pub fn assume(&mut self, task: u32, outcome: Outcome) {
+        if self.states[task as usize] == State::Unwanted {
+            self.states[task as usize] = State::Done(outcome);
+        }
+    }
+
+    /// Takes back what was assumed of a task.
+    pub fn unassume(&mut self, task: u32) {
+        if matches!(self.states[task as usize], State::Done(_)) {
+            self.states[task as usize] = State::Unwanted;
+        }
+    }
+
+    /// A running task has ended and must run again: it is then `Deciding`, and who waits for it still does.
+    pub fn again(&mut self, task: u32) {
+        if self.states[task as usize] == State::Running {
+            self.release(task);
+            self.states[task as usize] = State::Deciding;
+            self.deciding += 1;
+        }
+    }
+
+    /// Whether something runs, and nothing else could be started or decided now.
+    pub fn only_running(&self) -> bool {
+        self.running > 0 && self.deciding == 0 && self.ready.is_empty() && self.queued.is_empty()
     }
 
     /// Whether anything runs or is being decided.
@@ -345,6 +376,29 @@ mod tests {
         assert!(!scheduler.has_room());
         scheduler.finish(3, Outcome::Ran);
         assert!(scheduler.is_finished());
+    }
+
+    #[test]
+    fn what_is_assumed_is_not_waited_for_and_a_task_may_run_again() {
+        let mut scheduler = Scheduler::new(1, []);
+        scheduler.grow(3);
+        scheduler.assume(0, Outcome::UpToDate);
+        scheduler.want(1, rank(0.0, 0), Claim::default(), [0]);
+        scheduler.want(2, rank(0.0, 1), Claim::default(), [1]);
+        assert_eq!(scheduler.next_to_decide(), Some(1));
+        scheduler.queue(1);
+        assert_eq!(scheduler.next_to_start(), Some(1));
+        assert!(scheduler.only_running());
+        scheduler.again(1);
+        assert!(!scheduler.only_running());
+        scheduler.queue(1);
+        assert_eq!(scheduler.next_to_start(), Some(1));
+        scheduler.finish(1, Outcome::Ran);
+        assert_eq!(scheduler.next_to_decide(), Some(2));
+        scheduler.finish(2, Outcome::Ran);
+        assert!(scheduler.is_finished() && !scheduler.is_busy());
+        scheduler.unassume(0);
+        assert_eq!(scheduler.state(0), State::Unwanted);
     }
 
     #[test]

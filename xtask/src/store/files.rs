@@ -161,6 +161,11 @@ impl Files {
         self.known.get(path).map_or(&FileState::Missing, |(_, state)| state)
     }
 
+    /// Whether files were ever asked for below this path.
+    pub fn knows_below(&self, dir: &RepoPath) -> bool {
+        self.known.keys().any(|path| path != dir && path.is_within(dir))
+    }
+
     fn remember(&mut self, path: &RepoPath, state: &FileState) {
         let FileState::File { stat, digest } = state else { return };
         if self

@@ -25,6 +25,48 @@ pub fn is_glob(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '{'])
 }
 
+/// One pattern, to ask which paths it concerns.
+pub struct Pattern {
+    base: RepoPath,
+    glob: Option<GlobMatcher>,
+}
+
+impl Pattern {
+    /// A file, a directory, or a glob; `None` where it lies outside the root.
+    pub fn new(pattern: &str) -> Option<Self> {
+        if !is_glob(pattern) {
+            return RepoPath::from_root(pattern).map(Self::path);
+        }
+        Some(Self { base: RepoPath::from_root(split(pattern).0)?, glob: Some(matcher(pattern)?) })
+    }
+
+    /// A file or directory as it is called, whatever characters it has.
+    pub fn path(path: RepoPath) -> Self {
+        Self { base: path, glob: None }
+    }
+
+    /// The file itself, or the directory from which it is looked for.
+    pub fn base(&self) -> &RepoPath {
+        &self.base
+    }
+
+    pub fn is_glob(&self) -> bool {
+        self.glob.is_some()
+    }
+
+    /// Whether another content of `path`, which is the base or below it, may be another content of the pattern. Of a
+    /// directory all below it counts.
+    pub fn covers(&self, path: &RepoPath, is_dir: bool) -> bool {
+        is_dir || self.glob.as_ref().is_none_or(|glob| *path == self.base || glob.is_match(path.as_path()))
+    }
+}
+
+/// The directory that a glob starts from, and the rest of it.
+fn split(pattern: &str) -> (&str, &str) {
+    let first = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
+    pattern[..first].rfind('/').map_or(("", pattern), |at| (&pattern[..at], &pattern[at + 1..]))
+}
+
 /// Expands the patterns below `root`.
 pub fn expand(root: &Path, patterns: &[FileDep]) -> Expanded {
     let mut found = Expanded::default();
@@ -84,8 +126,7 @@ pub fn check(pattern: &str) -> Result<(), String> {
 
 fn match_glob(root: &Path, pattern: &str, found: &mut Vec<RepoPath>) {
     let Some(matcher) = matcher(pattern) else { return };
-    let first = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
-    let (dir, rest) = pattern[..first].rfind('/').map_or(("", pattern), |at| (&pattern[..at], &pattern[at + 1..]));
+    let (dir, rest) = split(pattern);
     let Some(base) = RepoPath::from_root(dir) else { return };
     let levels = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
     walk_plain(root, &base, levels, &mut |path| {

@@ -1,0 +1,102 @@
+//! Tasks with `restart: true`: ended with their whole process group and started again when their inputs are others.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::space::{PATIENCE, Space, Start, Watch};
+
+/// A service that has a child of its own which does not listen to polite signals, and a task beside it.
+const TASKS: &str = r#"
+version: 1
+config: { grace: 1s }
+tasks:
+  build: { file_dep: [src], targets: [out/built], actions: ["cp src out/built"] }
+  serve:
+    restart: true
+    file_dep: [config, out/built]
+    actions: ["echo serves $(cat config out/built); sh -c 'trap \"\" TERM INT; sleep SECONDS' & sleep SECONDS"]
+  other: { file_dep: [other], actions: [[cat, other]] }
+"#;
+
+fn space(seconds: &str) -> Space {
+    let space = Space::new(&TASKS.replace("SECONDS", seconds));
+    for (path, content) in [("src", "built\n"), ("config", "one\n"), ("other", "1")] {
+        space.write(path, content);
+    }
+    std::fs::create_dir(space.path("out")).unwrap();
+    space
+}
+
+/// How many sleepers there are.
+fn sleepers(seconds: &str) -> usize {
+    let found = Command::new("pgrep").args(["-f", "-x", &format!("sleep {seconds}")]).output().expect("pgrep");
+    String::from_utf8_lossy(&found.stdout).lines().count()
+}
+
+#[track_caller]
+fn wait_for_sleepers(seconds: &str, count: usize) {
+    let end = Instant::now() + PATIENCE;
+    while sleepers(seconds) != count {
+        assert!(Instant::now() < end, "{} sleepers", sleepers(seconds));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The words of the service once it serves; a round that makes way for others may end before.
+#[track_caller]
+fn serves(watch: &Watch) -> String {
+    loop {
+        let served = |start: &&Start| start.task == "serve" && !start.lines.is_empty();
+        let round = watch.until(|round| round.starts.iter().any(|start| served(&start)));
+        if let Some(start) = round.starts.iter().find(served) {
+            return start.lines.concat();
+        }
+    }
+}
+
+#[test]
+fn a_service_starts_again_when_its_inputs_change_and_only_then() {
+    let seconds = format!("7{:05}.25", std::process::id() % 100_000);
+    let space = space(&seconds);
+    let watch = space.watch(&["serve", "other"]);
+    assert_eq!(serves(&watch), "serves one built");
+    wait_for_sleepers(&seconds, 2);
+    // The content decides: a touch is none, nor is a file that nobody reads.
+    watch.settle(Duration::from_millis(500));
+    space.write("config", "one\n");
+    space.write("elsewhere", "1");
+    assert_eq!(watch.settle(Duration::from_millis(500)).started(), [""; 0]);
+    space.write("config", "two\n");
+    assert_eq!(serves(&watch), "serves two built");
+    wait_for_sleepers(&seconds, 2);
+    // What it needs is built first, by the next round; then it serves that.
+    space.write("src", "rebuilt\n");
+    assert_eq!(serves(&watch), "serves two rebuilt");
+    wait_for_sleepers(&seconds, 2);
+    // Somebody else's change has its turn, too.
+    space.write("other", "2");
+    // The service gets out of the way, and comes back: both in rounds of their own.
+    let ran = ("other".into(), "ran".into());
+    while !watch.until(|round| round.finished.contains(&ran)).finished.contains(&ran) {}
+    wait_for_sleepers(&seconds, 2);
+    watch.interrupt();
+    wait_for_sleepers(&seconds, 0);
+}
+
+/// Without it a change waits for the end of the run.
+#[test]
+fn other_tasks_are_let_to_their_end() {
+    let space =
+        Space::new("version: 1\ntasks: { slow: { file_dep: [in], actions: [\"cat in; sleep 0.4; echo end\"] } }\n");
+    space.write("in", "one\n");
+    let watch = space.watch(&["slow"]);
+    watch.until(|round| round.starts.iter().any(|start| !start.lines.is_empty()));
+    space.write("in", "two\n");
+    let rest = watch.until(|round| !round.finished.is_empty());
+    assert_eq!(rest.finished, [("slow".into(), "ran".into())]);
+    let mut lines = Vec::new();
+    while lines.is_empty() {
+        lines = watch.round().starts.into_iter().flat_map(|start| start.lines).collect();
+    }
+    assert_eq!(lines, ["two", "end"]);
+}

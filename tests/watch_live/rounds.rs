@@ -1,0 +1,169 @@
+//! What wakes a watch and what does not; what it tells. Knows nothing of its insides.
+
+use std::time::{Duration, Instant};
+
+use super::space::Space;
+
+const CHAIN: &str = r#"
+version: 1
+config: { default_tasks: [all] }
+tasks:
+  all: { task_dep: [left, right, after] }
+  left: { file_dep: [left.txt], targets: [left.out], actions: ["wc -c < left.txt > left.out"] }
+  right: { file_dep: ["right/**"], actions: ["cat {{ file_dep }}"] }
+  after: { file_dep: [left.out], actions: ["cat left.out"] }
+"#;
+
+fn chain() -> Space {
+    let space = Space::new(CHAIN);
+    space.write("left.txt", "1");
+    space.write("right/a", "1");
+    space
+}
+
+/// Rows W01, W03, W04 and W05 of doit's watch, and the early end of a chain.
+#[test]
+fn only_what_a_change_concerns_runs() {
+    let space = chain();
+    let watch = space.watch(&[]);
+    assert_eq!(watch.round().started(), ["after", "left", "right"]);
+    space.write("left.txt", "22");
+    assert_eq!(watch.round().started(), ["after", "left"]);
+    space.write("left.txt", "33");
+    assert_eq!(watch.round().started(), ["left"], "its result is the same");
+    space.write("right/deep/er", "1");
+    assert_eq!(watch.round().started(), ["right"]);
+    // A touch wakes it and runs nothing; nobody reads `other`; `left.out` is the task's own.
+    space.write("right/a", "1");
+    assert_eq!(watch.round().started(), [""; 0]);
+    space.write("other", "1");
+    space.write("left.out", "changed by hand");
+    assert!(watch.is_silent(Duration::from_millis(300)));
+    assert_eq!(watch.interrupt().0, 130);
+}
+
+/// A failure is told again only when what it reads changes, and is not forgotten meanwhile.
+#[test]
+fn a_failure_waits_for_its_inputs() {
+    let space = chain();
+    space.write("tasks.yaml", &CHAIN.replace("cat left.out\"", "grep -q 2 left.out\""));
+    let watch = space.watch(&[]);
+    assert!(watch.round().finished.contains(&("after".into(), "failed".into())));
+    space.write("right/a", "2");
+    assert_eq!(watch.round().started(), ["right"]);
+    space.write("left.txt", "22");
+    let round = watch.round();
+    assert!(round.finished.contains(&("after".into(), "ran".into())), "{round:?}");
+}
+
+/// Row W11: a broken file shows its error and the last good tasks stay; then the new ones are there.
+#[test]
+fn w11_a_broken_file_stops_nothing_and_a_good_one_is_read() {
+    let space = chain();
+    let watch = space.watch(&[]);
+    watch.round();
+    space.write("tasks.yaml", "version: 1\ntasks: { all: [\n");
+    let round = watch.round();
+    assert_eq!(round.started(), [""; 0]);
+    space.write("left.txt", "22");
+    assert_eq!(watch.round().started(), ["after", "left"]);
+    space.write("tasks.yaml", &CHAIN.replace("right/**", "new/**"));
+    assert_eq!(watch.round().started(), ["right"]);
+    space.write("new/a", "1");
+    assert_eq!(watch.round().started(), ["right"]);
+    space.write("right/a", "3");
+    assert!(watch.is_silent(Duration::from_millis(300)));
+    // The same bytes again change nothing.
+    space.write("tasks.yaml", &CHAIN.replace("right/**", "new/**"));
+    assert!(watch.is_silent(Duration::from_millis(300)));
+    let (_, said) = watch.interrupt();
+    assert!(said.contains("tasks.yaml:2"), "{said}");
+}
+
+/// Inputs that only a run brings to light are watched from then on.
+#[test]
+fn computed_inputs_are_watched() {
+    let tasks = r#"
+version: 1
+config: { default_tasks: [use] }
+tasks:
+  find: { file_dep: [list], actions: ["printf '{\"file_dep\": [\"%s\"]}' $(cat list)"] }
+  use: { calc_dep: [find], actions: ["cat {{ file_dep }}"] }
+"#;
+    let space = Space::new(tasks);
+    space.write("far/one", "1");
+    space.write("far/two", "2");
+    space.write("list", "far/one");
+    let watch = space.watch(&[]);
+    assert_eq!(watch.round().started(), ["find", "use"]);
+    space.write("far/one", "11");
+    assert_eq!(watch.round().started(), ["use"]);
+    space.write("list", "far/two");
+    assert_eq!(watch.round().started(), ["find", "use"]);
+    space.write("far/two", "22");
+    assert_eq!(watch.round().started(), ["use"]);
+}
+
+/// Row W7: a task that changes its own input is stopped, and says so.
+#[test]
+fn w7_a_task_that_wakes_itself_is_stopped() {
+    let tasks = r#"
+version: 1
+tasks:
+  loop: { file_dep: [log], actions: ["echo again >> log"] }
+  other: { file_dep: [other], actions: ["cat other"] }
+"#;
+    let space = Space::new(tasks);
+    space.write("log", "");
+    space.write("other", "1");
+    let watch = space.watch(&["loop", "other"]);
+    let start = Instant::now();
+    let mut starts = 0;
+    while !watch.is_silent(Duration::from_secs(2)) {
+        assert!(start.elapsed() < Duration::from_mins(1), "it goes on and on");
+        starts += watch.until(|round| !round.starts.is_empty()).starts.len();
+    }
+    space.write("other", "2");
+    assert_eq!(watch.round().started(), ["other"]);
+    let (_, said) = watch.interrupt();
+    assert!(said.contains("warning: task `loop` wakes itself"), "{said}");
+    assert!((5..=12).contains(&starts), "{starts}");
+}
+
+/// Row W06: commands after each round that did something.
+#[test]
+fn w06_commands_follow_rounds() {
+    let space = chain();
+    let words = ["--on-success", "echo good >> story", "--on-failure=echo bad >> story", "--bell"];
+    let watch = space.watch(&words);
+    watch.round();
+    space.write("right/a", "1");
+    watch.round();
+    space.write("tasks.yaml", &CHAIN.replace("cat {{ file_dep }}", "exit 1"));
+    watch.round();
+    assert_eq!(std::fs::read_to_string(space.path("story")).unwrap(), "good\ngood\nbad\n");
+    let (_, said) = watch.interrupt();
+    assert_eq!(said.matches('\u{7}').count(), 3);
+}
+
+/// Without a terminal: plain lines without escape codes.
+#[test]
+fn without_a_terminal_it_writes_lines() {
+    let space = chain();
+    let mut child = space
+        .command(&["watch"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let err = child.stderr.take().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(err)).map_while(Result::ok);
+    let seen: Vec<String> = lines.by_ref().take_while(|line| !line.contains("waits")).collect();
+    assert!(seen.iter().any(|line| line.contains("ok  left")), "{seen:?}");
+    space.write("left.txt", "4444");
+    let more: Vec<String> = lines.by_ref().take_while(|line| !line.contains("waits")).collect();
+    assert!(more[0].ends_with("changed  `left.txt`"), "{more:?}");
+    assert!(seen.iter().chain(&more).all(|line| !line.contains('\u{1b}')));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

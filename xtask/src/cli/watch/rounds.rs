@@ -1,0 +1,356 @@
+//! The rounds of a watch, one after the other: what wakes them, what they run, what is told afterwards. Knows nothing of
+//! terminals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use super::set::WatchSet;
+use super::{Callbacks, Inbox, Key, Wake};
+use crate::cli::run::{self, Prepared};
+use crate::engine::{self, Changes, Memory, News, Summary};
+use crate::graph::TaskId;
+use crate::model::{Diagnostic, Diagnostics, Digest, Event, Outcome, Reason, RepoPath, StopToken, Verdict};
+use crate::report::Reporter;
+use crate::watch::{Batch, How, LoopBreaker, Watcher};
+use crate::world::World;
+
+/// See the module.
+pub(super) struct Rounds<'a> {
+    prepared: Prepared,
+    words: &'a [String],
+    world: &'a World,
+    stop: &'a StopToken,
+    reporter: &'a mut dyn Reporter,
+    callbacks: &'a Callbacks,
+    news: &'a News,
+    memory: Memory,
+    /// The selection with all that it needs.
+    tasks: Vec<TaskId>,
+    /// Of the files that say which tasks there are, as they were read last.
+    read: Digest,
+    /// They could not be understood when they were read last.
+    broken: bool,
+    /// How many computed inputs are watched.
+    computed: usize,
+    breaker: LoopBreaker,
+    /// What woke the last round.
+    woken_by: Changes,
+}
+
+impl<'a> Rounds<'a> {
+    pub fn new(
+        prepared: Prepared,
+        words: &'a [String],
+        world: &'a World,
+        stop: &'a StopToken,
+        reporter: &'a mut dyn Reporter,
+        callbacks: &'a Callbacks,
+        news: &'a News,
+    ) -> Self {
+        let tasks = concerned(&prepared);
+        Self {
+            read: read(&prepared),
+            memory: Memory::new(tasks.clone()),
+            prepared,
+            words,
+            world,
+            stop,
+            reporter,
+            callbacks,
+            news,
+            tasks,
+            broken: false,
+            computed: 0,
+            breaker: LoopBreaker::default(),
+            woken_by: Changes::default(),
+        }
+    }
+
+    /// Watches before anything was looked at, so that no change falls in between.
+    pub fn start_watcher(&mut self, sender: Sender<Wake>) -> Result<Watcher, Diagnostics> {
+        let set = self.set();
+        let ignored = set.ignored.clone();
+        let poll = self.callbacks.poll;
+        #[cfg(not(test))]
+        let how = How { poll };
+        #[cfg(test)]
+        let how = How { poll, ..How::default() };
+        let news = self.news.clone();
+        let on_batch = move |batch: Batch| {
+            let changes = changes_of(&batch);
+            // First to the loop: what it takes in before a round is then dropped from the news. Nobody listens any more
+            // only when the program ends.
+            let _ = sender.send(Wake::Changed(batch));
+            news.tell(changes);
+        };
+        let root = &self.prepared.place.root;
+        let watcher = Watcher::start(root, set.dirs, move |path| ignored.covers(path), how, on_batch)?;
+        self.reporter.diagnostics(&watcher.problems);
+        Ok(watcher)
+    }
+
+    fn set(&self) -> WatchSet {
+        WatchSet::new(&self.prepared, &self.tasks, self.memory.computed_inputs())
+    }
+
+    pub fn idle(&mut self, keys: bool) {
+        self.reporter.event(&Event::WatchIdle { keys, bad: self.memory.bad_count(&self.prepared.project.graph) });
+    }
+
+    /// Everything, once.
+    pub fn first(&mut self, watcher: &Watcher) {
+        self.news.clear();
+        self.run();
+        self.follow_computed(watcher);
+    }
+
+    pub fn key(&mut self, key: Key, inbox: &mut Inbox, watcher: &Watcher) {
+        match key {
+            // The loop ends by itself.
+            Key::Quit => {}
+            Key::Explain => self.explain(),
+            Key::RunAll => {
+                self.take_in(inbox.batches(), watcher);
+                self.memory.clear();
+                self.run();
+            }
+            Key::RunFailed => {
+                self.take_in(inbox.batches(), watcher);
+                if self.memory.touch_failed() {
+                    self.run();
+                }
+            }
+        }
+        self.follow_computed(watcher);
+    }
+
+    /// One round for all changes that are known by now. False if they concern nobody.
+    pub fn changed(&mut self, batch: Batch, inbox: &mut Inbox, watcher: &Watcher) -> bool {
+        // In this order: a batch that comes in between is taken in here, and told to the run, too.
+        self.news.clear();
+        let mut batches = vec![batch];
+        batches.extend(inbox.batches());
+        let Taken { told, to_run } = self.take_in(batches, watcher);
+        if to_run {
+            self.run();
+        }
+        self.follow_computed(watcher);
+        told
+    }
+
+    /// Says what changed and marks what it concerns; reads the tasks again if they changed.
+    fn take_in(&mut self, batches: Vec<Batch>, watcher: &Watcher) -> Taken {
+        let mut changes = Changes::default();
+        let mut reload = false;
+        let problems = batches.iter().any(|batch| !batch.problems.is_empty());
+        for batch in batches {
+            self.reporter.diagnostics(&batch.problems);
+            let sources = self.prepared.sources.iter().filter_map(RepoPath::from_root);
+            reload |= sources.into_iter().any(|source| batch.touches(&source));
+            changes.merge(changes_of(&batch));
+        }
+        let reload = reload && (self.broken || read(&self.prepared) != self.read);
+        let touched = self.memory.touch(&self.prepared.project, &changes);
+        self.woken_by.clone_from(&changes);
+        if touched || reload {
+            let total = changes.paths.len();
+            let paths = changes.paths.iter().take(3).map(RepoPath::lossy).collect();
+            self.reporter.event(&Event::WatchChanged { paths, total, rescan: changes.anything });
+        }
+        let to_run = touched | (reload && self.reload(watcher));
+        Taken { told: touched || reload || problems, to_run }
+    }
+
+    /// Reads the tasks again. False if they cannot be understood: then the last good ones stay.
+    fn reload(&mut self, watcher: &Watcher) -> bool {
+        self.read = read(&self.prepared);
+        match run::reload(&mut self.prepared, self.words, self.world) {
+            Ok(()) => {
+                self.broken = false;
+                // Which files these are may have changed with them.
+                self.read = read(&self.prepared);
+                self.tasks = concerned(&self.prepared);
+                self.memory = Memory::new(self.tasks.clone());
+                self.computed = 0;
+                self.watch_again(watcher);
+                true
+            }
+            Err(problems) => {
+                self.broken = true;
+                self.reporter.diagnostics(&problems.0);
+                false
+            }
+        }
+    }
+
+    fn watch_again(&mut self, watcher: &Watcher) {
+        let set = self.set();
+        let ignored = set.ignored.clone();
+        let problems = watcher.set_dirs(set.dirs, move |path| ignored.covers(path));
+        self.reporter.diagnostics(&problems);
+    }
+
+    /// Inputs that the last round brought to light are watched from now on, and looked at once more: they may have
+    /// changed before.
+    fn follow_computed(&mut self, watcher: &Watcher) {
+        let count = self.memory.computed_inputs().count();
+        if count != self.computed {
+            self.computed = count;
+            self.watch_again(watcher);
+            let paths = self.memory.computed_inputs().filter_map(|dep| RepoPath::from_root(&*dep.pattern)).collect();
+            if self.memory.touch(&self.prepared.project, &Changes { paths, anything: false }) {
+                self.run();
+            }
+        }
+    }
+
+    /// Runs what is marked, and whatever that brings about.
+    fn run(&mut self) {
+        let mut options = run::options(&self.prepared, self.words, self.stop);
+        options.keep_going = !self.prepared.args.no_continue;
+        options.news = Some(self.news.clone());
+        let reporter = &mut *self.reporter;
+        let mut decided: HashMap<Arc<str>, bool> = HashMap::new();
+        let mut started: Vec<(Arc<str>, bool)> = Vec::new();
+        let mut events = |event: Event| {
+            match &event {
+                Event::TaskDecided { task, verdict: Verdict::Run(reasons), .. } => {
+                    decided.insert(task.clone(), reasons.iter().any(wakes_itself));
+                }
+                Event::TaskStarted { task, .. } => {
+                    started.push((task.clone(), decided.get(task).copied().unwrap_or_default()));
+                }
+                _ => {}
+            }
+            reporter.event(&event);
+        };
+        let selection = self.prepared.selection.clone();
+        let result = engine::run_again(&mut self.prepared.project, &selection, &mut self.memory, &options, &mut events);
+        match result {
+            Ok(summary) => {
+                self.break_loops(started);
+                self.call_back(&summary);
+            }
+            Err(problem) => self.reporter.diagnostics(&[problem]),
+        }
+    }
+
+    /// A task that was started again and again although nobody changed anything is not started by changes any more.
+    fn break_loops(&mut self, started: Vec<(Arc<str>, bool)>) {
+        if started.is_empty() {
+            return;
+        }
+        let contents = contents(&self.prepared.place.root, &self.woken_by);
+        for (task, wakes_itself) in started {
+            let why = if wakes_itself { "itself" } else { contents.as_str() };
+            if !self.breaker.is_loop(&task, why, Instant::now()) {
+                continue;
+            }
+            if let Some(id) = self.prepared.project.graph.find(&task) {
+                self.memory.mute(id);
+                let warning = Diagnostic::warning(format!("task `{task}` wakes itself: the watch starts it no more"))
+                    .note("it ran six times within ten seconds, and nobody else changed what it reads")
+                    .help("name what it writes in its `targets`, or take it out of its `file_dep`");
+                self.reporter.diagnostics(&[warning.at(self.prepared.project.graph.task(id).place.clone())]);
+            }
+        }
+    }
+
+    /// The bell and the commands of a person, after a round that did something.
+    fn call_back(&mut self, summary: &Summary) {
+        let idle = |outcome: &Outcome| matches!(outcome, Outcome::UpToDate | Outcome::Ignored | Outcome::Skipped);
+        if summary.outcomes.iter().all(|(_, outcome)| idle(outcome)) {
+            return;
+        }
+        if self.callbacks.bell {
+            let mut err = self.world.err.clone();
+            // A terminal that went away needs no bell.
+            let _ = std::io::Write::write_all(&mut err, b"\x07");
+        }
+        let command = if summary.exit == 0 { &self.callbacks.success } else { &self.callbacks.failure };
+        let Some(command) = command else { return };
+        let argv = ["sh", "-c", command].map(std::ffi::OsString::from).to_vec();
+        let env = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let spec = crate::exec::CommandSpec::new(argv, self.prepared.project.root.clone(), env);
+        let (reporter, world) = (&mut *self.reporter, self.world);
+        let mut show = |_: crate::model::Stream, line: &[u8]| say(reporter, world, &String::from_utf8_lossy(line));
+        crate::exec::run(&spec, &mut show, &mut std::io::sink(), self.stop);
+    }
+
+    fn explain(&mut self) {
+        let options = run::options(&self.prepared, self.words, self.stop);
+        let selection = self.prepared.selection.clone();
+        let mut lines = Vec::new();
+        for prediction in engine::predict(&mut self.prepared.project, &selection, &options) {
+            if let engine::Status::WillRun(reasons) = prediction.status {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                lines.push(format!("{}: {}", prediction.name, reasons.join("; ")));
+            }
+        }
+        if lines.is_empty() {
+            lines.push("nothing would run: every task is up to date".to_owned());
+        }
+        for line in &lines {
+            say(self.reporter, self.world, line);
+        }
+    }
+}
+
+/// A line for a person.
+fn say(reporter: &mut dyn Reporter, world: &World, line: &str) {
+    if !reporter.say(line) {
+        world.err.line(line);
+    }
+}
+
+/// What became of batches.
+struct Taken {
+    /// Something was said, and the last line of the terminal is no longer that of the idle watch.
+    told: bool,
+    to_run: bool,
+}
+
+/// The selection with all that it needs, setup tasks too.
+fn concerned(prepared: &Prepared) -> Vec<TaskId> {
+    run::closure_with_setup(&prepared.project.graph, &prepared.selection, prepared.args.single)
+}
+
+fn changes_of(batch: &Batch) -> Changes {
+    Changes { paths: batch.paths.clone(), anything: batch.rescan }
+}
+
+/// The content of the files that say which tasks there are.
+fn read(prepared: &Prepared) -> Digest {
+    let mut hasher = crate::model::digest::Hasher::new();
+    for source in &prepared.sources {
+        let content = std::fs::read(prepared.place.root.join(source)).unwrap_or_default();
+        hasher.field(source.as_bytes()).field(content);
+    }
+    hasher.finish()
+}
+
+/// A reason that a task gives itself, without anybody else changing anything.
+fn wakes_itself(reason: &Reason) -> bool {
+    matches!(reason, Reason::InputChangedDuringRun { .. })
+}
+
+/// Above this size a file counts by its stat.
+const LARGE: u64 = 1 << 20;
+
+/// Which paths changed, and what is in them now: the same again means that nobody changed anything.
+fn contents(root: &std::path::Path, changes: &Changes) -> String {
+    let mut hasher = crate::model::digest::Hasher::new();
+    for path in &changes.paths {
+        let file = root.join(path.as_path());
+        let meta = std::fs::symlink_metadata(&file).ok().filter(std::fs::Metadata::is_file);
+        hasher.field(path.as_bytes());
+        match meta {
+            Some(meta) if meta.len() > LARGE => hasher.field(format!("{:?}", meta.modified().ok())),
+            Some(_) => hasher.field(std::fs::read(&file).unwrap_or_default()),
+            None => hasher.field(b"none"),
+        };
+    }
+    hasher.finish().hex()
+}
