@@ -3,6 +3,8 @@
 
 #[path = "project/cases.rs"]
 mod cases;
+#[path = "project/completion.rs"]
+mod completion;
 #[path = "project/embed.rs"]
 mod embed;
 #[path = "project/expect.rs"]

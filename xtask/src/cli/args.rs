@@ -1,6 +1,6 @@
 //! What can be typed: clap's structs, without meaning.
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 /// Task runner that maintains a stack of Docker images
 #[derive(Parser, Debug)]
@@ -30,10 +30,10 @@ pub(super) struct RunCli {
 #[derive(Args, Debug, Clone)]
 pub(super) struct FileArgs {
     /// The file with the tasks [default: tasks.yaml, searched upwards]
-    #[arg(short, long, value_name = "FILE", env = "XTASK_FILE")]
+    #[arg(short, long, value_name = "FILE", env = "XTASK_FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<String>,
     /// Start in this folder
-    #[arg(short = 'd', long, value_name = "DIR")]
+    #[arg(short = 'd', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<String>,
     /// Search tasks.yaml in the folders above, too (also with --no-seek in an alias)
     #[arg(short = 'k', long, overrides_with = "no_seek")]
@@ -140,7 +140,7 @@ pub(super) enum Command {
     Ci(CiArgs),
     /// Say which images and tests changed files concern
     Affected(AffectedArgs),
-    /// Print the script that completes commands and names of tasks in a shell
+    /// Print the script that completes commands, tasks and their params in a shell
     Completions(CompletionsArgs),
     /// Work on the spec of the stack
     Spec(SpecArgs),
@@ -148,6 +148,8 @@ pub(super) enum Command {
     Schema,
     /// Make a new repository: tasks.yaml, a first image, the crate behind `cargo xtask`
     Init(InitArgs),
+    /// Write manual pages of all commands
+    Man(ManArgs),
 }
 
 /// Names of built-in commands (`run` is parsed apart).
@@ -314,7 +316,7 @@ pub(super) struct AffectedArgs {
     #[arg(long, value_name = "REF", conflicts_with = "files")]
     pub base: Option<String>,
     /// These files, relative to the root
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Option<Vec<String>>,
     /// How each image came to be affected
     #[arg(long)]
@@ -354,6 +356,13 @@ pub(super) struct InitArgs {
     /// No crate, no alias: the program is installed
     #[arg(long, conflicts_with_all = ["git", "path"])]
     pub no_crate: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// The folder, made if it is missing
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: String,
 }
 
 #[derive(Args, Debug)]

@@ -132,6 +132,8 @@ const ITEMS: &[Item] = &[
         programs: &["strace"],
         package: "strace",
     },
+    Item { name: "zsh", purpose: "tests of completion", need: Need::Tests, programs: &["zsh"], package: "zsh" },
+    Item { name: "fish", purpose: "tests of completion", need: Need::Tests, programs: &["fish"], package: "fish" },
     Item {
         name: "chromium",
         purpose: "tests of pages",

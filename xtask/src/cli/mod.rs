@@ -5,6 +5,8 @@ mod ci;
 mod clean;
 #[cfg(test)]
 mod commands_tests;
+mod complete;
+mod completions;
 #[cfg(test)]
 mod docs_tests;
 mod doctor;
@@ -16,17 +18,20 @@ mod history;
 mod hosts;
 mod init;
 mod list;
+mod man;
+mod meant;
 mod project;
 mod records;
 mod run;
 mod stack;
+mod task_command;
 mod timings;
 mod watch;
 mod words;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::model::{Diagnostic, Diagnostics};
 use crate::report;
@@ -40,6 +45,10 @@ const EXIT_USAGE: u8 = 3;
 /// Runs one command line; returns the exit code.
 pub fn run(words: Vec<OsString>, world: &World) -> u8 {
     let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(shell) = world.var(complete::VARIABLE).filter(|shell| !shell.is_empty()) {
+        complete::answer(&shell, &words, world);
+        return 0;
+    }
     match dispatch(&words, world) {
         Ok(exit) => exit,
         Err(problems) => {
@@ -95,12 +104,9 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
             world.out.line(&project::schema(world).to_string());
             Ok(0)
         }
+        args::Command::Man(args) => man::man(&args, world),
         args::Command::Init(args) => init::init(&args, world),
-        args::Command::Completions(args) => {
-            let mut out = world.out.clone();
-            clap_complete::generate(args.shell, &mut args::Cli::command(), "xtask", &mut out);
-            Ok(0)
-        }
+        args::Command::Completions(args) => completions::completions(&args, world),
     }
 }
 

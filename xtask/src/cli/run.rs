@@ -113,7 +113,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let Read { tasks, mut warnings, actions, sources, .. } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let mut args = parse(&split.run)?;
-    let mut chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
+    let mut chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name)).map_err(super::meant::options)?;
     taskfile::words::choose_members(&mut chosen.selected, &tasks)?;
     // The first guess takes values of options for variables if they look like them; then the files are read again.
     let (tasks, actions, sources, globals) = if chosen.globals == globals {
@@ -140,7 +140,8 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let config = tasks.config.clone();
     let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
     warnings.extend(more);
-    let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)?;
+    let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)
+        .map_err(|problem| super::meant::command(problem, &wanted))?;
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
     Ok(Some(Prepared { args, place, project, selection, warnings, sources, lock }))
 }
@@ -376,7 +377,12 @@ fn without_secrets(project: &Project, words: &[String]) -> String {
 pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<Box<dyn Reporter>, Diagnostics> {
     let name = args.reporter.as_deref().unwrap_or("auto");
     let Some(kind) = report::Kind::from_name(name) else {
+        let known = report::Kind::NAMES.iter().map(|(name, _)| *name);
         return Err(Diagnostic::error(format!("reporter `{name}` is unknown"))
+            .maybe_help(
+                crate::model::words::closest(name, known)
+                    .map(|near| format!("a reporter with a similar name exists: `{near}`")),
+            )
             .help("known reporters: auto fancy plain json junit github console executed-only zero error-only")
             .into());
     };

@@ -59,11 +59,13 @@ fn find(graph: &Graph, word: &str, cwd: &RepoPath, allow_empty: bool) -> Result<
         return Ok(vec![id]);
     }
     let names = graph.names();
+    let targets: Vec<String> =
+        graph.ids().flat_map(|id| &graph.task(id).targets).map(|target| target.path.lossy()).collect();
+    let similar = |kind: &str, name: &str| format!("a {kind} with a similar name exists: `{name}`");
+    let task = words::closest(word, names.iter().copied()).map(|name| similar("task", name));
+    let target = || words::closest(word, targets.iter().map(String::as_str)).map(|name| similar("target", name));
     Err(Diagnostic::error(format!("`{word}` is neither a task nor a target"))
-        .maybe_help(
-            words::closest(word, names.iter().copied())
-                .map(|name| format!("a task with a similar name exists: `{name}`")),
-        )
+        .maybe_help(task.or_else(target))
         .help("see all tasks: cargo xtask list"))
 }
 

@@ -1,0 +1,162 @@
+//! Completion in real shells: what Tab makes of a begun line. Knows the program only as a shell does.
+
+use std::process::{Command, Output};
+
+use crate::space::Space;
+
+const TASKS: &str = "version: 1
+stack: images/spec.yml
+vars: { region: north }
+tasks:
+  build: { for_each: image, actions: [\"echo {{ image.name }}\"] }
+  deploy:
+    doc: \"Put it there: now\"
+    params:
+      - { name: level, type: enum, choices: [high, low], default: low, help: How far }
+      - { name: from_file, type: path }
+      - { name: dry, type: bool, inverse: wet }
+    actions: [\"true\"]
+  lint-shell: { actions: [\"true\"] }
+  _hidden-one: { actions: [\"true\"] }
+";
+
+fn project() -> Space {
+    let space = Space::new();
+    space.write("tasks.yaml", TASKS);
+    space.write("images/spec.yml", "version: 1\nimages:\n  bottom: { image_name: lab/bottom }\n");
+    space.write("images/bottom/Dockerfile", "FROM scratch\n");
+    space.write("settings.toml", "");
+    space
+}
+
+fn script(shell: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["completions", shell]).output().expect("the program");
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Lines as typed, and what they must become. Cutting at `:` and `=` is where shells differ.
+const CASES: &[(&str, &str)] = &[
+    ("cargo xtask lint-sh", "cargo xtask lint-shell "),
+    ("cargo xtask expl", "cargo xtask explain "),
+    ("cargo xtask build:bo", "cargo xtask build:bottom "),
+    ("cargo xtask build:", "cargo xtask build:bottom "),
+    ("cargo xtask deploy --lev", "cargo xtask deploy --level "),
+    ("cargo xtask deploy --level h", "cargo xtask deploy --level high "),
+    ("cargo xtask deploy --level=h", "cargo xtask deploy --level=high "),
+    ("cargo xtask deploy --from-file sett", "cargo xtask deploy --from-file settings.toml "),
+    ("cargo xtask deploy --we", "cargo xtask deploy --wet "),
+    ("cargo xtask -n 2 build lint-sh", "cargo xtask -n 2 build lint-shell "),
+    ("cargo xtask run --reporter js", "cargo xtask run --reporter json "),
+    ("cargo xtask explain build:bo", "cargo xtask explain build:bottom "),
+    ("cargo xtask _hi", "cargo xtask _hidden-one "),
+    ("xtask forget lint-sh", "xtask forget lint-shell "),
+];
+
+fn press_tab(space: &Space, shell: &[&str], setup: &str) {
+    let output: Output = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/project/press_tab.py"))
+        .args([serde_json::to_string(shell).expect("JSON"), setup.to_owned()])
+        .arg(serde_json::to_string(CASES).expect("JSON"))
+        .current_dir(space.root())
+        .env_remove("XTASK_FILE")
+        .env("HOME", space.root())
+        .output()
+        .expect("python3 is needed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn bash_completes_commands_tasks_params_and_choices() {
+    let space = project();
+    space.write(".setup", &script("bash"));
+    press_tab(&space, &["bash", "--norc", "--noprofile", "-i"], "source ./.setup");
+}
+
+#[test]
+fn zsh_completes_commands_tasks_params_and_choices() {
+    let space = project();
+    space.write(".setup", &script("zsh"));
+    press_tab(&space, &["zsh", "-f", "-i"], "autoload -U compinit; compinit -D -u; source ./.setup");
+}
+
+#[test]
+fn fish_completes_commands_tasks_params_and_choices() {
+    let space = project();
+    space.write(".setup", &script("fish"));
+    for (typed, wanted) in CASES {
+        let wanted = wanted.trim_end().rsplit(' ').next().expect("a word");
+        let output = Command::new("fish")
+            .args(["--no-config", "-c", &format!("source .setup; complete -C '{typed}'")])
+            .current_dir(space.root())
+            .env("HOME", space.root())
+            .env_remove("XTASK_FILE")
+            .output()
+            .expect("fish is needed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let found = text.lines().any(|line| line.split('\t').next() == Some(wanted));
+        assert!(found, "`{typed}` gave\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What the program answers to a script.
+fn answer(space: &Space, shell: &str, words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["--", "xtask"])
+        .args(words)
+        .current_dir(space.root())
+        .env("XTASK_COMPLETE", shell)
+        .env_remove("XTASK_FILE")
+        .output()
+        .expect("the program");
+    assert!(output.status.success() && output.stderr.is_empty());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn every_shell_gets_its_form_of_the_answer() {
+    let space = project();
+    assert_eq!(answer(&space, "powershell", &["depl"]), "deploy\tPut it there: now\n");
+    assert_eq!(answer(&space, "elvish", &["depl"]), "deploy\n");
+    assert_eq!(answer(&space, "zsh", &["depl"]), "deploy:Put it there: now\n");
+    assert_eq!(answer(&space, "zsh", &["build:bo"]), "build\\:bottom\n");
+    assert_eq!(answer(&space, "bash", &["lint-shell", "regi"]), "region=\n");
+    assert!(!answer(&space, "bash", &[""]).contains("_hidden-one"));
+    assert!(answer(&space, "bash", &["deploy", "--"]).contains("--from-file\n"));
+    // A file that cannot be read gives no tasks, and no noise.
+    space.write("tasks.yaml", "version: [\n");
+    assert_eq!(answer(&space, "bash", &["expl"]), "explain\n");
+    assert!(!space.path(".xtask").exists(), "completion wrote something");
+}
+
+#[test]
+fn a_slip_of_the_finger_is_answered_with_what_was_meant() {
+    let space = project();
+    for (words, wanted) in [
+        (&["explian", "deploy"][..], "a command with a similar name exists: `explain`"),
+        (&["lint-shel"], "a task with a similar name exists: `lint-shell`"),
+        (&["deploy", "--levl", "low"], "an option with a similar name exists: `--level`"),
+        (&["deploy", "--alwys"], "a run has an option with a similar name: `--always`"),
+        (&["deploy", "--level", "hihg"], "`high`"),
+        (&["deploy", "--reporter", "jsno"], "a reporter with a similar name exists: `json`"),
+        (&["regon=south"], "`region`"),
+        (&["list", "--statsu"], "'--status'"),
+        (&["graph", "--format", "htlm"], "'html'"),
+    ] {
+        let ran = space.command(words, "");
+        assert!(ran.exit == 3 && ran.err.contains(wanted), "{words:?} ({}): {}", ran.exit, ran.err);
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let space = Space::new();
+    let ran = space.command(&["man", "pages"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    for (name, wanted) in
+        [("cargo-xtask.1", "explain"), ("cargo-xtask-run.1", "what"), ("cargo-xtask-explain.1", "json")]
+    {
+        let page = std::fs::read_to_string(space.path("pages").join(name)).expect(name);
+        assert!(page.contains(".TH") && page.contains(wanted), "{name}:\n{page}");
+    }
+}
