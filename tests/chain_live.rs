@@ -9,6 +9,7 @@ mod chain_live {
     mod ends;
     mod errors;
     mod handbook;
+    mod handover;
     mod hostile;
     mod outputs;
     mod program;

@@ -3,12 +3,18 @@
 
 #[path = "project/cases.rs"]
 mod cases;
+#[path = "project/ci_plan.rs"]
+mod ci_plan;
 #[path = "project/completion.rs"]
 mod completion;
+#[path = "project/editors.rs"]
+mod editors;
 #[path = "project/embed.rs"]
 mod embed;
 #[path = "project/expect.rs"]
 mod expect;
+#[path = "project/hooks.rs"]
+mod hooks;
 #[path = "project/init.rs"]
 mod init;
 #[path = "project/play.rs"]
@@ -19,5 +25,7 @@ mod process;
 mod readme;
 #[path = "project/space.rs"]
 mod space;
+#[path = "project/stand_in.rs"]
+mod stand_in;
 #[path = "project/tidy.rs"]
 mod tidy;

@@ -63,5 +63,19 @@ fn a_new_repository_builds_with_one_command() {
     assert_eq!(welcome, "Welcome to base.");
     let again = program(&["build-stack", "--reporter", "json"], "lab");
     assert!(again.started().is_empty(), "{}", again.stdout);
+    let report = program(&["report", "--format", "json"], "lab").stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let image = &report["images"][0];
+    assert_eq!((&image["up_to_date"], &image["tests_passed"]), (&true.into(), &1.into()), "{report}");
+    assert_eq!(image["tags"], serde_json::json!([format!("{prefix}/base:dev")]));
+    assert_eq!(
+        image["digest"],
+        super::space::docker(&["image", "inspect", "--format={{.Id}}", &format!("{prefix}/base:dev")])
+    );
+    assert!(image["bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{report}");
+    assert!(image["manifest"].as_str().is_some_and(|page| page.contains("NAME=small")), "{report}");
+    program(&["report", "--output", "report.html"], "lab");
+    let page = std::fs::read_to_string(dir.path().join("lab/report.html")).expect("a page");
+    assert!(page.contains("<span class=\"tag ran\">up to date</span>") && page.contains("1 passed"), "{page}");
     drop(built);
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::stand_in::StandIn;
+
 /// Lines behind `$ ` in the console blocks.
 fn commands(text: &str) -> Vec<String> {
     let mut inside = false;
@@ -29,25 +31,9 @@ fn the_commands_of_the_tutorial_work() {
         let status = Command::new("cp").arg("-r").arg(root.join(name)).arg(copy.path()).status().expect("cp");
         assert!(status.success());
     }
-    // `cargo xtask` is an alias for the program that is under test.
-    let bin = tempfile::tempdir().expect("a folder");
-    let stand_in = format!("#!/bin/sh\nshift\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_xtask"));
-    let cargo = bin.path().join("cargo");
-    std::fs::write(&cargo, stand_in).expect("a script");
-    std::fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap_or_default());
+    let stand_in = StandIn::new();
     for command in commands {
-        let output = Command::new("sh")
-            .args(["-c", &command])
-            .current_dir(copy.path())
-            .env("PATH", &path)
-            .output()
-            .expect("a shell");
-        assert!(
-            output.status.success(),
-            "`{command}` failed:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (fine, said) = stand_in.sh(copy.path(), &command);
+        assert!(fine, "`{command}` failed:\n{said}");
     }
 }

@@ -144,8 +144,14 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Work on the spec of the stack
     Spec(SpecArgs),
-    /// Print the JSON Schema of tasks.yaml, for editors
-    Schema,
+    /// Print the JSON Schema of tasks.yaml or of spec.yml, for editors
+    Schema(SchemaArgs),
+    /// Print the stack as jobs of a CI: one per image, handed on by digest
+    CiPlan(CiPlanArgs),
+    /// What runs before a commit or a push
+    Hooks(HooksArgs),
+    /// Show the stack as a page: images, tags, digests, sizes, tests, manifests, promotions
+    Report(ReportArgs),
     /// Make a new repository: tasks.yaml, a first image, the crate behind `cargo xtask`
     Init(InitArgs),
     /// Write manual pages of all commands
@@ -363,6 +369,75 @@ pub(super) struct ManArgs {
     /// The folder, made if it is missing
     #[arg(value_hint = ValueHint::DirPath)]
     pub dir: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SchemaArgs {
+    #[arg(value_parser = ["tasks", "spec"], default_value = "tasks")]
+    pub of: String,
+    /// Write both to this folder instead
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub write: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CiPlanArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// A workflow of GitHub, or data
+    #[arg(long, value_name = "FORMAT", value_parser = ["github", "json"], default_value = "github")]
+    pub format: String,
+    /// Every image; a workflow then decides when it runs which of them are affected
+    #[arg(long, conflicts_with_all = ["base", "files"])]
+    pub all: bool,
+    /// Files changed since this commit, those on disk included [default: the policy of the spec]
+    #[arg(long, value_name = "REF", conflicts_with = "files")]
+    pub base: Option<String>,
+    /// These files, relative to the root
+    #[arg(long, num_args = 1.., value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Option<Vec<String>>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct HooksArgs {
+    #[command(subcommand)]
+    pub command: HooksCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum HooksCommand {
+    /// Let git run the checks before each commit and push, without pre-commit
+    Install,
+    /// Take those hooks away again
+    Uninstall,
+    /// Read tasks.yaml, the spec and every Dockerfile, and say what is wrong
+    Check {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Render every Dockerfile
+    Render {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Run the tasks named or tagged `lint` that read one of these files
+    Affected {
+        #[command(flatten)]
+        file: FileArgs,
+        #[arg(value_hint = ValueHint::FilePath)]
+        files: Vec<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[arg(long, value_name = "FORMAT", value_parser = ["html", "json"], default_value = "html")]
+    pub format: String,
+    /// Write it here [default: stdout]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<String>,
 }
 
 #[derive(Args, Debug)]

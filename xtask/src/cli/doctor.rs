@@ -135,6 +135,20 @@ const ITEMS: &[Item] = &[
     Item { name: "zsh", purpose: "tests of completion", need: Need::Tests, programs: &["zsh"], package: "zsh" },
     Item { name: "fish", purpose: "tests of completion", need: Need::Tests, programs: &["fish"], package: "fish" },
     Item {
+        name: "jsonschema",
+        purpose: "tests of the schemas",
+        need: Need::Tests,
+        programs: &["jsonschema"],
+        package: "python3-jsonschema",
+    },
+    Item {
+        name: "pre-commit",
+        purpose: "tests of the hooks",
+        need: Need::Tests,
+        programs: &["pre-commit"],
+        package: "pre-commit",
+    },
+    Item {
         name: "chromium",
         purpose: "tests of pages",
         need: Need::Tests,

@@ -2,6 +2,7 @@
 
 mod args;
 mod ci;
+mod ci_plan;
 mod clean;
 #[cfg(test)]
 mod commands_tests;
@@ -15,6 +16,7 @@ mod env;
 mod graph;
 mod help;
 mod history;
+mod hooks;
 mod hosts;
 mod init;
 mod list;
@@ -23,7 +25,9 @@ mod meant;
 mod project;
 mod records;
 mod run;
+mod schema;
 mod stack;
+mod stack_report;
 mod task_command;
 mod timings;
 mod watch;
@@ -100,10 +104,10 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Ci(args) => ci::ci(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),
         args::Command::Spec(args) => stack::spec(&args, world),
-        args::Command::Schema => {
-            world.out.line(&project::schema(world).to_string());
-            Ok(0)
-        }
+        args::Command::Schema(args) => schema::schema(&args, world),
+        args::Command::CiPlan(args) => ci_plan::ci_plan(&args, world),
+        args::Command::Hooks(args) => hooks::hooks(&args, world),
+        args::Command::Report(args) => stack_report::report(&args, world),
         args::Command::Man(args) => man::man(&args, world),
         args::Command::Init(args) => init::init(&args, world),
         args::Command::Completions(args) => completions::completions(&args, world),

@@ -1,6 +1,7 @@
 //! `affected` and `spec`: questions about the stack that need no engine.
 
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use super::args::{AffectedArgs, FileArgs, SpecArgs, SpecCommand};
 use super::project;
@@ -53,12 +54,43 @@ pub(super) fn spec(args: &SpecArgs, world: &World) -> Result<u8, Diagnostics> {
     }
 }
 
+/// A stack and what is affected in it.
+pub(super) struct Found {
+    pub stack: Arc<Stack>,
+    pub graph: Arc<Graph>,
+    /// Index of an image and how it came to be affected.
+    pub images: Vec<(usize, Vec<String>)>,
+}
+
+/// The affected images, or all.
+pub(super) fn find(
+    file: &FileArgs,
+    files: Option<&[String]>,
+    base: Option<&str>,
+    all: bool,
+    world: &World,
+) -> Result<Found, Diagnostics> {
+    let (place, path) = spec_path(file, None, world)?;
+    let services = Services::new(&place.root, &world.env);
+    services.use_spec(path);
+    let (stack, graph) = services.resolved()?;
+    if all {
+        let images = (0..stack.images.len()).map(|at| (at, Vec::new())).collect();
+        return Ok(Found { stack, graph, images });
+    }
+    let change = change(files, base, &place, (&stack, &services), world)?;
+    let visible = |image: usize, file: &RepoPath| services.sees(&stack.images[image], file);
+    let found = find_affected(&stack, &graph, &change, &visible);
+    let images = found.images.keys().map(|at| (*at, found.chain(&stack, *at))).collect();
+    Ok(Found { stack, graph, images })
+}
+
 pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnostics> {
     let (place, path) = spec_path(&args.file, None, world)?;
     let services = Services::new(&place.root, &world.env);
     services.use_spec(path);
     let (stack, graph) = services.resolved()?;
-    let change = change(args, &place, (&stack, &services), world)?;
+    let change = change(args.files.as_deref(), args.base.as_deref(), &place, (&stack, &services), world)?;
     let visible = |image: usize, file: &RepoPath| services.sees(&stack.images[image], file);
     let found = find_affected(&stack, &graph, &change, &visible);
     print(args, &stack, &graph, &found, world);
@@ -66,15 +98,16 @@ pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnos
 }
 
 fn change(
-    args: &AffectedArgs,
+    files: Option<&[String]>,
+    base: Option<&str>,
     place: &project::Place,
     (stack, services): (&Stack, &Services),
     world: &World,
 ) -> Result<Change, Diagnostics> {
     let git = Git::open(&place.root, &world.env)?;
-    let since = match (&args.files, &args.base) {
+    let since = match (files, base) {
         (Some(files), _) => Since::Files(files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect()),
-        (None, Some(base)) => Since::Base(base.clone()),
+        (None, Some(base)) => Since::Base(base.to_owned()),
         (None, None) => Since::Policy,
     };
     // Who asks about given files or a given base means just that.

@@ -38,6 +38,7 @@ pub(super) fn init(args: &InitArgs, world: &World) -> Result<u8, Diagnostics> {
     let mut plan = Vec::new();
     if !root.join("tasks.yaml").exists() {
         plan.extend(STACK.iter().map(|(name, text)| (words.fill(name), words.fill(text))));
+        plan.extend(super::schema::files(world));
     }
     if let Some(source) = &source {
         plan.extend(CRATE.iter().map(|(name, text)| ((*name).to_owned(), text.replace("@SOURCE@", source))));

@@ -7,6 +7,7 @@ mod legacy;
 mod load;
 mod migrate;
 mod read;
+mod schema;
 mod tree;
 
 #[cfg(test)]
@@ -16,4 +17,5 @@ pub use check::{cycle_error, parent_indices};
 pub use load::{folders, load};
 pub use migrate::to_current_form;
 pub use read::{Folder, Source, empty, parse};
+pub use schema::schema;
 pub use tree::tree;
