@@ -19,5 +19,6 @@ mod chain_live {
     mod secrets;
     mod space;
     mod stable;
+    mod testing;
     mod watching;
 }

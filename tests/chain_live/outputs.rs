@@ -83,7 +83,7 @@ fn a_build_leaves_lists_results_steps_and_logs() {
     let needs = space.json("artifacts/image-dependency.json");
     assert_eq!(needs[space.reference("leaf", &commit)], space.reference("mid", &commit), "{needs}");
     assert!(space.read("logs/leaf.build.log").contains("COPY note.txt"));
-    assert!(space.read("logs/mid.default.basic-tests.log").contains("on purpose"));
+    assert!(space.read("logs/mid.basic-tests.log").contains("on purpose"));
     let log = space.read("logs/run.log");
     assert!(log.contains("INFO:TIME: build:base (ran) took 0 mins "), "{log}");
     assert!(log.contains("ERROR:tests of image `mid` failed"), "{log}");

@@ -122,6 +122,8 @@ pub enum Log {
     BasicTests,
     /// Beside the basic tests, not over them.
     IntegrationTests,
+    /// Those that are in the image.
+    WorkflowTests,
 }
 
 /// `logs/<name>.build.log` and the like, relative to the root; `name` is the image's key, or its full reference with
@@ -131,6 +133,7 @@ pub fn log(name: &str, kind: Log) -> RepoPath {
         Log::Build => "build",
         Log::BasicTests => "basic-tests",
         Log::IntegrationTests => "integration-tests",
+        Log::WorkflowTests => "workflow-tests",
     };
     let name = super::tags::artifact_stem(name);
     RepoPath::from_root(format!("logs/{name}.{kind}.log")).unwrap_or_else(RepoPath::root)

@@ -13,7 +13,7 @@ use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
 use super::veil::Veil;
-use super::{IMAGE_LABEL, KEY_LABEL, ancestry, image_of, text};
+use super::{IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
@@ -246,7 +246,7 @@ impl ImageBuild {
             },
             ..BuildRequest::default()
         };
-        let stem = if stack.plans.len() == 1 { image.key.to_string() } else { format!("{}.{}", image.key, plan.name) };
+        let stem = log_stem(stack, image, &plan.name);
         let mut narrator = Narrator::new(call.root, &stem, &reference, &veil, call.out);
         let result = docker.build(&request, &mut |event| narrator.event(event), call.stop);
         let result = result.map_err(|error| match error {
@@ -367,7 +367,7 @@ fn moving_name(image: &Image, plan: &Plan) -> String {
     format!("{}:{}", image.image_name, tags::moving_tag(image, plan))
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),

@@ -13,8 +13,10 @@ mod identity;
 mod layers;
 mod ledger;
 mod manifest;
+mod prune;
 mod publish;
 mod push;
+mod pytest;
 mod remote_tag;
 mod render;
 mod results;
@@ -41,7 +43,10 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(stage::Stage(services.clone()));
     actions.add(base::BaseImage(services.clone()));
     actions.add(build::ImageBuild(services.clone()));
-    actions.add(test::ImageTest(services.clone()));
+    for kind in [test::Kind::Basic, test::Kind::Integration, test::Kind::Workflow] {
+        actions.add(test::ImageTest(services.clone(), kind));
+    }
+    actions.add(prune::ImagePrune(services.clone()));
     actions.add(manifest::ImageManifest(services.clone()));
     actions.add(push::ImagePush(services.clone()));
     actions.add(stack_push::StackPush(services.clone()));
@@ -57,8 +62,14 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
 pub(super) fn add_for_environments(actions: &mut ActionSet, services: &Arc<Services>) {
     use environment::ForEnvironment;
     actions.add(ForEnvironment { name: "environment_build", inner: build::ImageBuild(services.clone()) });
-    actions.add(ForEnvironment { name: "environment_test", inner: test::ImageTest(services.clone()) });
+    actions
+        .add(ForEnvironment { name: "environment_test", inner: test::ImageTest(services.clone(), test::Kind::Basic) });
     actions.add(ForEnvironment { name: "environment_push", inner: push::ImagePush(services.clone()) });
+}
+
+/// Begins the names of the logs of an image in a plan.
+fn log_stem(stack: &Stack, image: &Image, plan: &str) -> String {
+    if stack.plans.len() == 1 { image.key.to_string() } else { format!("{}.{plan}", image.key) }
 }
 
 /// The image that the argument `image` names.

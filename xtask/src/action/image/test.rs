@@ -1,56 +1,176 @@
-//! The action `image_test`: the tests of an image against exactly that image, for every plan.
+//! The actions that test an image: `image_test` before it is published, `image_integration` after, and `image_workflow`
+//! with the tests that are in the image itself. For every plan, against exactly the image that was built.
 //!
-//! As in datahub's stacks: pytest runs on this machine with `TEST_IMAGE` set, and starts containers. Common tests, the
-//! image's own and those of all its ancestors run, all of them even if one fails; 0 and 5 (no test found) pass.
+//! Common tests, the image's own and those of all its ancestors run, all of them even if one fails; 0 and 5 (no test
+//! found) pass. How pytest is run is in `pytest.rs`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::io::Write;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::image_of;
+use super::pytest::{Ending, Session};
 use super::services::{Services, whole};
+use super::{image_of, log_stem};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
-use crate::exec::{self, CommandSpec, Exit};
 use crate::graph::{Links, Need};
-use crate::model::{Diagnostic, RepoPath, Stream};
-use crate::stack::artifacts::{self, TestResult};
+use crate::model::{Diagnostic, RepoPath};
+use crate::stack::artifacts::{Log, TestResult};
 use crate::stack::{Graph, Image, Integration, Stack};
 
-pub(super) struct ImageTest(pub(super) Arc<Services>);
+pub(super) struct ImageTest(pub(super) Arc<Services>, pub(super) Kind);
+
+/// Which tests an action runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Common, own and inherited; integration tests too, where the spec wants them before the push.
+    Basic,
+    /// Integration tests, where the spec wants them after the push.
+    Integration,
+    /// Tests that the Dockerfile copied into the image.
+    Workflow,
+}
+
+/// Where the tests of a workflow are in an image unless the task says otherwise.
+const WORKFLOW: &str = "/opt/workflow_tests";
+
+impl Kind {
+    fn action(self) -> &'static str {
+        match self {
+            Self::Basic => "image_test",
+            Self::Integration => "image_integration",
+            Self::Workflow => "image_workflow",
+        }
+    }
+
+    /// What the task provides, and the name of its value.
+    fn resource(self) -> &'static str {
+        match self {
+            Self::Basic => "tested",
+            Self::Integration => "integrated",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+/// One call of pytest.
+struct Round {
+    folders: Vec<RepoPath>,
+    log: Log,
+    /// Begins the name of the report.
+    report: &'static str,
+}
 
 /// Folders of tests: common, own, then those of the ancestors, nearest first.
-fn folders(services: &Services, stack: &Stack, graph: &Graph, image: &Image) -> Vec<RepoPath> {
+fn basic(services: &Services, stack: &Stack, graph: &Graph, image: &Image) -> Vec<RepoPath> {
     let at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
     let mut ancestors = graph.ancestors(at);
     ancestors.sort_unstable();
     let line = std::iter::once(at).chain(ancestors.into_iter().rev()).map(|index| &stack.images[index]);
     let mut found: Vec<Option<RepoPath>> = vec![RepoPath::new(&stack.dir, "tests_common")];
-    found.extend(line.map(|image| RepoPath::new(&image.dir, "test")));
-    if image.integration_tests == Integration::BeforePush {
-        found.push(RepoPath::new(&image.dir, "integration_tests"));
+    for image in line {
+        found.extend(["test", "tests"].map(|name| RepoPath::new(&image.dir, name)));
+        // Stacks that keep the tests of all images in one folder.
+        found.push(RepoPath::from_root(format!("tests/by_image/{}", image.key)));
     }
-    found.into_iter().flatten().filter(|dir| services.root.join(dir.as_path()).is_dir()).collect()
+    there(services, found)
+}
+
+fn integration(services: &Services, image: &Image) -> Vec<RepoPath> {
+    there(services, vec![RepoPath::new(&image.dir, "integration_tests")])
+}
+
+fn there(services: &Services, folders: Vec<Option<RepoPath>>) -> Vec<RepoPath> {
+    folders.into_iter().flatten().filter(|dir| services.root.join(dir.as_path()).is_dir()).collect()
+}
+
+/// Files beside the tests that pytest reads, too.
+fn settings(stack: &Stack) -> Vec<RepoPath> {
+    ["conftest.py", "pytest.ini"].iter().filter_map(|name| RepoPath::new(&stack.dir, name)).collect()
+}
+
+impl ImageTest {
+    /// The calls of pytest that have something to run; for a workflow none, because its files are in the image.
+    fn rounds(&self, stack: &Stack, graph: &Graph, image: &Image) -> Vec<Round> {
+        let after = Round { folders: integration(&self.0, image), log: Log::IntegrationTests, report: "integration" };
+        let mut rounds = Vec::new();
+        match (self.1, image.integration_tests) {
+            (Kind::Basic, when) => {
+                let folders = basic(&self.0, stack, graph, image);
+                rounds.push(Round { folders, log: Log::BasicTests, report: "tests" });
+                if when == Integration::BeforePush {
+                    rounds.push(after);
+                }
+            }
+            (Kind::Integration, Integration::AfterPush) => rounds.push(after),
+            (Kind::Integration | Kind::Workflow, _) => {}
+        }
+        rounds.retain(|round| !round.folders.is_empty());
+        rounds
+    }
+
+    /// Everything against one image; how each round ended.
+    fn test(
+        &self,
+        session: &Session<'_>,
+        (stack, image): (&Stack, &Image),
+        rounds: &[Round],
+    ) -> Result<Vec<(Log, Ending)>, Failure> {
+        let args = session.call.args;
+        let inside = args["where"].as_str() == Some("container");
+        let mut ended = Vec::new();
+        for round in rounds {
+            let session = Session { log: round.log, report: round.report, ..*session };
+            let ending = if inside {
+                let docker = self.0.docker().map_err(Failure::error)?;
+                session.in_container(&docker, &round.folders, &settings(stack))?
+            } else {
+                session.on_host(&round.folders)?
+            };
+            ended.push((round.log, ending));
+        }
+        let has_workflow = self.0.root.join(image.dir.as_path()).join("workflow_tests").is_dir();
+        if self.1 == Kind::Workflow && (has_workflow || args["path"].is_string()) {
+            let docker = self.0.docker().map_err(Failure::error)?;
+            let path = args["path"].as_str().unwrap_or(WORKFLOW);
+            ended.push((Log::WorkflowTests, session.in_image(&docker, path)?));
+        }
+        Ok(ended)
+    }
+}
+
+fn check_place(kind: Kind, args: &Value) -> Result<(), Diagnostic> {
+    match args["where"].as_str() {
+        None | Some("host" | "container") => Ok(()),
+        Some(other) => Err(Diagnostic::error(format!("argument `where` of action `{}` is `{other}`", kind.action()))
+            .help("write `host` or `container`")),
+    }
 }
 
 impl ActionType for ImageTest {
     fn name(&self) -> &'static str {
-        "image_test"
+        self.1.action()
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &["image"], optional: &["pytest_args"], short: Some("image") }
+        let optional: &[&str] = match self.1 {
+            Kind::Workflow => &["pytest_args", "path"],
+            Kind::Basic | Kind::Integration => &["pytest_args", "where"],
+        };
+        Arguments { required: &["image"], optional, short: Some("image") }
     }
 
     fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        check_place(self.1, args)?;
         let (stack, graph) = self.0.stack().map_err(whole)?;
-        let image = image_of(&stack, "image_test", args)?;
-        let mut inputs = folders(&self.0, &stack, &graph, image);
-        inputs.extend(["conftest.py", "pytest.ini"].iter().filter_map(|name| RepoPath::new(&stack.dir, name)));
+        let image = image_of(&stack, self.1.action(), args)?;
+        let rounds = self.rounds(&stack, &graph, image);
+        let mut inputs: Vec<RepoPath> = rounds.into_iter().flat_map(|round| round.folders).collect();
+        if self.1 != Kind::Workflow {
+            inputs.extend(settings(&stack));
+        }
         Ok(Links {
-            provides: vec![format!("tested:{}", image.key).into()],
+            provides: vec![format!("{}:{}", self.1.resource(), image.key).into()],
             needs: vec![Need { resource: format!("image:{}", image.key).into(), dirties: true }],
             inputs,
             ..Links::default()
@@ -59,8 +179,8 @@ impl ActionType for ImageTest {
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (stack, graph) = self.0.stack().map_err(whole)?;
-        let image = image_of(&stack, "image_test", call.args)?;
-        let folders = folders(&self.0, &stack, &graph, image);
+        let image = image_of(&stack, self.1.action(), call.args)?;
+        let rounds = self.rounds(&stack, &graph, image);
         let none = Map::new();
         let built = call.resources.get(&*format!("image:{}", image.key));
         let plans = built.and_then(|values| values["plans"].as_object()).unwrap_or(&none);
@@ -70,118 +190,66 @@ impl ActionType for ImageTest {
                     .help("give a task the action `image_build` for it"),
             ));
         }
-        let mut passed = Map::new();
-        let (mut done, mut failed) = (HashMap::new(), BTreeSet::new());
+        let (mut passed, mut failed, mut found) = (Map::new(), BTreeSet::new(), false);
+        let mut done: HashMap<String, Vec<(Log, Ending)>> = HashMap::new();
         for (plan, values) in plans {
             let (Some(id), Some(key)) = (values["id"].as_str(), values["key"].as_str()) else { continue };
             // Plans may share an image.
-            let fine = match done.get(id) {
-                Some(fine) => *fine,
-                None => {
-                    let fine = folders.is_empty() || pytest(call, image, plan, id, &folders)?;
-                    done.insert(id.to_owned(), fine);
-                    fine
-                }
-            };
-            let ended = match (fine, folders.is_empty()) {
-                (_, true) => TestResult::Skipped,
-                (true, _) => TestResult::Passed,
-                (false, _) => TestResult::Failed,
-            };
-            self.0.ledger.note(&image.key, &plan.as_str().into(), |facts| facts.basic_tests = Some(ended));
-            if fine {
-                passed.insert(key.to_owned(), Value::from(id));
-            } else {
+            if !done.contains_key(id) {
+                let stem = log_stem(&stack, image, plan);
+                let session = Session { call, image, plan, stem: &stem, id, log: Log::BasicTests, report: "tests" };
+                done.insert(id.to_owned(), self.test(&session, (&stack, image), &rounds)?);
+            }
+            let ended = &done[id];
+            found |= !ended.is_empty();
+            self.note(image, plan, ended);
+            if ended.iter().any(|(_, ending)| *ending == Ending::Failed) {
                 failed.insert(plan.clone());
+            } else {
+                passed.insert(key.to_owned(), Value::from(id));
             }
         }
-        if let Some(plan) = failed.iter().next() {
-            let names = crate::model::words::list(&failed);
-            return Err(Failure::failed(
-                Diagnostic::error(format!("tests of image `{}` failed in plan {names}", image.key))
-                    .note(format!("the report is in `artifacts/{}/tests.{plan}.xml`", image.key))
-                    .help(format!("to run only this test again: cargo xtask run -s test:{}", image.key)),
-            ));
+        if !failed.is_empty() {
+            return Err(Failure::failed(refusal(call, image, &failed, done.values().flatten())));
         }
-        let remark = folders.is_empty().then(|| "has no tests".to_owned());
-        Ok(Done { result: None, values: Map::from_iter([("tested".to_owned(), Value::Object(passed))]), remark })
+        let remark = (!found).then(|| "has no tests".to_owned());
+        let values = Map::from_iter([(self.1.resource().to_owned(), Value::Object(passed))]);
+        Ok(Done { result: None, values, remark })
     }
 }
 
-/// Runs pytest against one image. True if all tests passed, or there was none.
-fn pytest(call: &Call<'_>, image: &Image, plan: &str, id: &str, folders: &[RepoPath]) -> Result<bool, Failure> {
-    let report = call.root.join(format!("artifacts/{}/tests.{plan}.xml", image.key));
-    if let Some(dir) = report.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| {
-            Failure::error(Diagnostic::error(format!("failed to make folder `{}`", dir.display())).cause(error))
-        })?;
-    }
-    let mut argv = program(call)?;
-    argv.extend(["-p", "no:cacheprovider", "-o", "junit_family=xunit2"].map(OsString::from));
-    let mut junit = OsString::from("--junitxml=");
-    junit.push(&report);
-    argv.push(junit);
-    argv.extend(
-        call.args["pytest_args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(OsString::from),
-    );
-    argv.extend(folders.iter().map(|dir| dir.as_path().as_os_str().to_owned()));
-    let mut env = call.env.to_vec();
-    env.push(("TEST_IMAGE".into(), id.into()));
-    env.push(("XTASK_RUN_ID".into(), format!("{}-{}", std::process::id(), call.task).into()));
-    env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
-    let mut spec = CommandSpec::new(argv, call.root.to_owned(), env);
-    spec.capture_limit = 0;
-    call.out.line(Stream::Stdout, format!("testing {} ({plan}) {id}", image.key).as_bytes());
-    let name = format!("{}.{plan}", image.key);
-    let mut log = TestLog::new(call.root, &name, artifacts::Log::BasicTests);
-    let mut show = |stream: Stream, line: &[u8]| {
-        call.out.line(stream, line);
-        log.line(line);
-    };
-    let result = exec::run(&spec, &mut show, &mut std::io::sink(), call.stop);
-    match result.exit {
-        Exit::Code(0 | 5) => Ok(true),
-        Exit::Code(1) => Ok(false),
-        Exit::Stopped => Err(Failure::interrupted(call.task)),
-        exit => {
-            let subject = format!("pytest of task `{}`", call.task);
-            Err(Failure::error(exit.diagnostic(&subject).unwrap_or_else(|| Diagnostic::error(subject))))
-        }
+impl ImageTest {
+    fn note(&self, image: &Image, plan: &str, ended: &[(Log, Ending)]) {
+        self.0.ledger.note(&image.key, &plan.into(), |facts| {
+            for (log, ending) in ended {
+                let result = if *ending == Ending::Failed { TestResult::Failed } else { TestResult::Passed };
+                match log {
+                    Log::BasicTests => facts.basic_tests = Some(result),
+                    Log::IntegrationTests => facts.integration_tests = Some(result),
+                    Log::Build | Log::WorkflowTests => {}
+                }
+            }
+        });
     }
 }
 
-/// `pytest`, or Python with that module: the first of them that works.
-fn program(call: &Call<'_>) -> Result<Vec<OsString>, Failure> {
-    let candidates: [&[&str]; 3] = [&["python3", "-m", "pytest"], &["/usr/bin/python3", "-m", "pytest"], &["pytest"]];
-    for candidate in candidates {
-        let argv: Vec<OsString> = candidate.iter().map(OsString::from).collect();
-        let mut probe = argv.clone();
-        probe.push("--version".into());
-        let spec = CommandSpec::new(probe, call.root.to_owned(), call.env.to_vec());
-        if exec::run(&spec, &mut |_, _| {}, &mut std::io::sink(), call.stop).exit.success() {
-            return Ok(argv);
-        }
-    }
-    Err(Failure::error(
-        Diagnostic::error(format!("task `{}` needs pytest, which is not installed", call.task))
-            .help("sudo apt-get install --yes python3-pytest"),
-    ))
-}
-
-/// `logs/<image>.<plan>.basic-tests.log`, made anew. A log that cannot be written stops no test: the task's own log has
-/// the same lines.
-struct TestLog(Option<std::fs::File>);
-
-impl TestLog {
-    fn new(root: &std::path::Path, name: &str, kind: artifacts::Log) -> Self {
-        let path = root.join(artifacts::log(name, kind).as_path());
-        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        Self(made.and_then(|()| std::fs::File::create(path)).ok())
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        if let Some(file) = &mut self.0 {
-            let _ = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-        }
-    }
+fn refusal<'e>(
+    call: &Call<'_>,
+    image: &Image,
+    failed: &BTreeSet<String>,
+    ended: impl Iterator<Item = &'e (Log, Ending)>,
+) -> Diagnostic {
+    let kinds: BTreeSet<&str> = ended
+        .filter(|(_, ending)| *ending == Ending::Failed)
+        .map(|(log, _)| match log {
+            Log::IntegrationTests => "integration tests",
+            Log::WorkflowTests => "workflow tests",
+            Log::Build | Log::BasicTests => "tests",
+        })
+        .collect();
+    let kinds = kinds.into_iter().collect::<Vec<_>>().join(" and ");
+    let names = crate::model::words::list(failed);
+    Diagnostic::error(format!("{kinds} of image `{}` failed in plan {names}", image.key))
+        .note(format!("the reports are in `artifacts/{}`", image.key))
+        .help(format!("to run only this test again: cargo xtask run -s {}", call.task))
 }
