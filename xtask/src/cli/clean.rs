@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::args::CleanArgs;
 use super::project::{self, LoadOptions, Read};
-use crate::engine::scope::expand_plain;
+use crate::engine::{self, scope::expand_plain};
 use crate::exec::{self, CommandSpec};
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{Action, ActionKind, Clean};
@@ -17,6 +17,7 @@ pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> 
     let load = LoadOptions { writes: args.forget && !args.dry_run, ..LoadOptions::default() };
     let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
+    engine::expand_recorded(&mut project);
     let graph = project.graph.clone();
     let mut exit = 0;
     let chosen = chosen(args, &project, &place.cwd)?;

@@ -18,6 +18,7 @@ pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> 
     let load = LoadOptions::default();
     let Read { tasks, warnings, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
+    engine::expand_recorded(&mut project);
     super::show(world, &Diagnostics(warnings));
     let graph = project.graph.clone();
     let selection = if args.tasks.is_empty() {

@@ -17,6 +17,7 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
     let load = LoadOptions::default();
     let Read { tasks, warnings, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
+    engine::expand_recorded(&mut project);
     super::show(world, &Diagnostics(warnings));
     let graph = project.graph.clone();
     let chosen: Vec<TaskId> = if args.tasks.is_empty() {

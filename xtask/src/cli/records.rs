@@ -23,7 +23,8 @@ fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project
     let dir = place.root.join(STATE_DIR);
     let lock = lock::acquire(&dir, &Owner::this(command), Patience::Endless, &StopToken::new(), waiting)
         .map_err(|error| error.diagnostic())?;
-    let (project, warnings) = project::open(&place, tasks, actions, world, &load)?;
+    let (mut project, warnings) = project::open(&place, tasks, actions, world, &load)?;
+    engine::expand_recorded(&mut project);
     super::show(world, &Diagnostics(warnings));
     Ok((place, project, lock))
 }

@@ -30,6 +30,8 @@ pub(super) struct Prepared {
     pub place: Place,
     pub project: Project,
     pub selection: Selection,
+    /// Named members and targets that no task has yet.
+    pub later: Vec<graph::Later>,
     pub warnings: Vec<Diagnostic>,
     /// Files that say which tasks there are, relative to the root.
     pub sources: Vec<String>,
@@ -140,10 +142,14 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     let config = tasks.config.clone();
     let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
     warnings.extend(more);
+    if !writes {
+        engine::expand_recorded(&mut project);
+    }
     let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)
         .map_err(|problem| super::meant::command(problem, &wanted))?;
+    let later = graph::later(&project.graph, &wanted, &place.cwd);
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
-    Ok(Some(Prepared { args, place, project, selection, warnings, sources, lock }))
+    Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock }))
 }
 
 /// Whether a task of the plan builds, tests or publishes images.
@@ -177,9 +183,11 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     let config = tasks.config.clone();
     let (mut project, _) = project::open(&prepared.place, tasks, actions, world, &load)?;
     let selection = graph::select(&project.graph, &wanted, &prepared.place.cwd, prepared.args.allow_empty)?;
+    let later = graph::later(&project.graph, &wanted, &prepared.place.cwd);
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &prepared.args, world)?;
     prepared.project = project;
     prepared.selection = selection;
+    prepared.later = later;
     prepared.sources = sources;
     Ok(())
 }
@@ -348,6 +356,7 @@ pub(super) fn options(prepared: &Prepared, words: &[String], stop: &StopToken) -
         strict: args.strict,
         what_if: args.what_if.iter().filter_map(|file| RepoPath::new(cwd, file)).collect(),
         shuffle: args.shuffle,
+        later: prepared.later.clone(),
         verbosity: args.verbosity,
         grace: config.grace.unwrap_or(Duration::from_secs(10)),
         command: without_secrets(&prepared.project, words),

@@ -36,6 +36,9 @@ impl Run<'_> {
         let task = graph.task(id);
         let ignored = !self.options.include_ignored && self.record_is_ignored(id);
         let needs: Vec<TaskId> = self.all_needs(id);
+        if self.waits_for_new(id, &needs) {
+            return Ok(());
+        }
         let bad = |run: &Self, wanted: fn(Outcome) -> bool| -> Vec<TaskId> {
             needs
                 .iter()
@@ -156,6 +159,8 @@ impl Run<'_> {
         let decision = self.decision(id);
         match decision.verdict.clone() {
             Verdict::UpToDate => self.up_to_date(id, &decision),
+            // What it misses may be made by a member that comes up later.
+            Verdict::Error(_) if self.waits_for_expansion(id) => Ok(()),
             Verdict::Error(problem) => {
                 self.decided(id, decision.verdict);
                 self.finish(id, Outcome::Error, Duration::ZERO, Some(*problem), Ended::default())

@@ -113,6 +113,10 @@ fn observe(
     let (node, task) = (graph.node(id), graph.task(id));
     let mut seen = Observation { run_mode: task.run, ..Observation::default() };
     let mut parts = definition(task);
+    if node.prints_tasks {
+        // Its output is kept from the run on in which somebody wants it.
+        parts.push(Part { key: PartKey::Definition("prints tasks".into()), value: PartValue::Text("yes".into()) });
+    }
     for path in &inputs.paths {
         // What may be absent (depfiles, optional paths) counts as absent.
         let value = input(project.config.checker, project.files.peek(path));

@@ -116,11 +116,13 @@ impl Run<'_> {
         }
     }
 
-    /// 130 interrupted, 2 an error, 1 a failure; unmet tasks count through their root causes.
+    /// 130 interrupted, 3 a word stood for nothing, 2 an error, 1 a failure; unmet tasks count through their root causes.
     fn exit(&self, teardown_failed: bool, written: bool) -> u8 {
         let any = |wanted: Outcome| self.outcomes.iter().any(|(_, outcome)| *outcome == wanted);
         if self.options.stop.is_requested() || any(Outcome::Interrupted) {
             130
+        } else if self.unknown > 0 {
+            3
         } else if any(Outcome::Error) || !written {
             2
         } else {

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::decide;
 use super::inputs;
-use crate::graph::{self, Graph, Selection, TaskId, Why};
+use crate::graph::{self, Graph, Later, Selection, TaskId, Why};
 use crate::model::task::CalcDep;
-use crate::model::{Diagnostic, Outcome, RepoPath, Task, Verdict};
+use crate::model::{Diagnostic, Event, Outcome, RepoPath, Task, Verdict};
 use crate::schedule::State;
 
+use super::Project;
 use super::ended::Ended;
 use super::run::{Computed, Run};
 
@@ -35,10 +36,8 @@ impl Run<'_> {
         };
         match self.grow(&task, &text) {
             Ok(members) => {
-                let plan = graph::closure(&self.graph, &Selection { tasks: members.clone() }, false);
-                let fetched = inputs::prefetch(self.project, &plan);
-                self.inputs.extend(fetched.into_iter().map(|(id, inputs)| (id, (0, inputs))));
-                self.want_all(&plan);
+                let members = self.wanted_members(id, members);
+                self.want_closure(&members);
                 self.scheduler.wait_more(id.0, members.iter().map(|member| member.0));
                 Ok(())
             }
@@ -46,24 +45,100 @@ impl Run<'_> {
         }
     }
 
+    /// Groups that are needed as a whole, whatever members were named.
+    pub(super) fn whole_groups(&mut self, selection: &Selection) {
+        let firsts: Vec<TaskId> = self.later.iter().filter_map(|later| later.groups.first().copied()).collect();
+        let tasks = selection.tasks.iter().copied().filter(|id| !firsts.contains(id)).collect();
+        let whole = graph::closure(&self.graph, &Selection { tasks }, self.options.single);
+        self.later.retain(|later| later.groups.first().is_none_or(|first| !whole.contains(first)));
+    }
+
+    /// All members, or of a group of which only some were named those. A word that no group has is told.
+    fn wanted_members(&mut self, group: TaskId, members: Vec<TaskId>) -> Vec<TaskId> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.later).into_iter().partition(|later| later.groups.first() == Some(&group));
+        self.later = others;
+        if own.is_empty() {
+            return members;
+        }
+        let mut wanted = Vec::new();
+        for mut later in own {
+            let has = |id: &TaskId| {
+                let task = self.graph.task(*id);
+                let makes = |path: &RepoPath| task.targets.iter().any(|target| path.is_within(&target.path));
+                *task.name == *later.word || later.path.as_ref().is_some_and(makes)
+            };
+            let found: Vec<TaskId> = members.iter().copied().filter(has).collect();
+            if !found.is_empty() {
+                wanted.extend(found);
+                continue;
+            }
+            later.groups.remove(0);
+            match later.groups.first().copied() {
+                Some(next) => {
+                    self.want_closure(&[next]);
+                    self.later.push(later);
+                }
+                None => self.stands_for_nothing(group, &later.word, &members),
+            }
+        }
+        self.narrow.insert(group, wanted.clone());
+        wanted
+    }
+
+    fn stands_for_nothing(&mut self, group: TaskId, word: &str, members: &[TaskId]) {
+        self.unknown += 1;
+        let names: Vec<&str> = members.iter().map(|id| &**self.graph.name(*id)).collect();
+        let problem = Diagnostic::error(format!("`{word}` is neither a task nor a target"))
+            .at(self.graph.task(group).place.clone())
+            .maybe_help(crate::model::words::suggest("task", word, &names));
+        self.emit(Event::Notice(Box::new(problem)));
+    }
+
+    /// Wants these tasks with everything that they need.
+    fn want_closure(&mut self, tasks: &[TaskId]) {
+        let plan = graph::closure(&self.graph, &Selection { tasks: tasks.to_vec() }, false);
+        let fetched = inputs::prefetch(self.project, &plan);
+        let epoch = self.epoch;
+        self.inputs.extend(fetched.into_iter().map(|(id, inputs)| (id, (epoch, inputs))));
+        self.want_all(&plan);
+    }
+
+    /// Whether a task needs tasks that did not exist when it was wanted; then it waits for them.
+    pub(super) fn waits_for_new(&mut self, id: TaskId, needs: &[TaskId]) -> bool {
+        let open: Vec<TaskId> = needs.iter().copied().filter(|need| !self.outcome_of.contains_key(need)).collect();
+        if !open.is_empty() {
+            self.want_closure(&open);
+            self.scheduler.wait_more(id.0, open.iter().map(|need| need.0));
+        }
+        !open.is_empty()
+    }
+
+    /// Whether groups are yet to be expanded of which a member could make what this task misses; then it waits.
+    pub(super) fn waits_for_expansion(&mut self, id: TaskId) -> bool {
+        let is_open = |group: &TaskId| {
+            let state = self.scheduler.state(group.0);
+            let is_wanted = !matches!(state, State::Unwanted | State::Done(_));
+            is_wanted && self.graph.task(*group).expand_after.is_some() && !self.expanded.contains(group)
+        };
+        let groups: Vec<TaskId> = self.graph.ids().filter(is_open).collect();
+        let mut open: Vec<TaskId> = groups.into_iter().flat_map(|group| self.followed(group)).collect();
+        open.retain(|need| {
+            let below = || graph::closure(&self.graph, &Selection { tasks: vec![*need] }, false);
+            !self.outcome_of.contains_key(need) && !below().contains(&id)
+        });
+        if !open.is_empty() {
+            self.probes.remove(&id);
+            self.scheduler.wait_more(id.0, open.iter().map(|need| need.0));
+        }
+        !open.is_empty()
+    }
+
     /// Adds tasks to the graph; edges of all tasks are found anew.
     pub(super) fn grow(&mut self, group: &Task, text: &str) -> Result<Vec<TaskId>, Diagnostic> {
-        let Some(expand) = self.project.expand.clone() else { return Ok(Vec::new()) };
-        let first = |problems: crate::model::Diagnostics| {
-            problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the printed tasks cannot be read"))
-        };
-        let new = expand(group, text).map_err(first)?;
-        let (mut tasks, mut links): (Vec<Arc<Task>>, Vec<graph::Links>) =
-            self.graph.ids().map(|id| (self.graph.node(id).task.clone(), self.graph.node(id).links.clone())).unzip();
-        let at = tasks.iter().position(|task| task.name == group.name).unwrap_or_default();
-        let members: Vec<Arc<str>> = new.iter().map(|task| task.name.clone()).collect();
-        tasks[at] = Arc::new(Task { members, ..(*tasks[at]).clone() });
-        for task in new {
-            links.push(super::plan::links_of(&self.project.actions, &task).map_err(first)?);
-            tasks.push(Arc::new(task));
-        }
         let before = self.graph.len() as u32;
-        let graph = Arc::new(graph::build(tasks, links).map_err(first)?);
+        let Some(graph) = with_members(self.project, group, text)? else { return Ok(Vec::new()) };
+        let graph = Arc::new(graph);
         self.late_edges(&graph, before)?;
         self.project.graph = graph.clone();
         self.graph = graph;
@@ -142,6 +217,41 @@ impl Run<'_> {
         self.want_all(&plan);
         self.scheduler.wait_more(id.0, open.iter().map(|to| to.0));
         Ok(false)
+    }
+}
+
+/// The graph with the members of a group that another task printed.
+fn with_members(project: &Project, group: &Task, text: &str) -> Result<Option<Graph>, Diagnostic> {
+    let Some(expand) = &project.expand else { return Ok(None) };
+    let first = |problems: crate::model::Diagnostics| {
+        problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the printed tasks cannot be read"))
+    };
+    let new = expand(group, text).map_err(first)?;
+    let graph = &project.graph;
+    let (mut tasks, mut links): (Vec<Arc<Task>>, Vec<graph::Links>) =
+        graph.ids().map(|id| (graph.node(id).task.clone(), graph.node(id).links.clone())).unzip();
+    let at = tasks.iter().position(|task| task.name == group.name).unwrap_or_default();
+    let members: Vec<Arc<str>> = new.iter().map(|task| task.name.clone()).collect();
+    tasks[at] = Arc::new(Task { members, ..(*tasks[at]).clone() });
+    for task in new {
+        links.push(super::plan::links_of(&project.actions, &task).map_err(first)?);
+        tasks.push(Arc::new(task));
+    }
+    graph::build(tasks, links).map(Some).map_err(first)
+}
+
+/// Adds the members that are known from the last runs of the tasks that print them: for looking, never for a run. What
+/// cannot be read any more is left out.
+pub fn expand_recorded(project: &mut Project) {
+    let open = |id: &TaskId| project.graph.task(*id).expand_after.is_some();
+    for id in project.graph.ids().filter(open).collect::<Vec<_>>() {
+        let group = project.graph.node(id).task.clone();
+        let producer = group.expand_after.as_ref().map_or("", |task| &*task.value);
+        let success = project.records.get(producer).and_then(|record| record.success.as_ref());
+        let values: Value = success.and_then(|it| serde_json::from_str(&it.values).ok()).unwrap_or_default();
+        if let Some(Ok(Some(graph))) = values["stdout"].as_str().map(|text| with_members(project, &group, text)) {
+            project.graph = Arc::new(graph);
+        }
     }
 }
 

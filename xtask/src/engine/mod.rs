@@ -35,6 +35,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use again::{Memory, run_again};
+pub use grow::expand_recorded;
 pub use interest::Changes;
 pub use live::News;
 pub use plan::{Prediction, Status, accept, predict};
@@ -43,7 +44,7 @@ pub use scope::Expander;
 
 use crate::action::ActionSet;
 use crate::exec::environment::Variables;
-use crate::graph::{Graph, TaskId};
+use crate::graph::{Graph, Later, TaskId};
 use crate::model::task::Config;
 use crate::model::{Diagnostics, RepoPath, Secret, Steps, StopToken, Task};
 use crate::store::{Files, Record, StateDb};
@@ -100,6 +101,8 @@ pub struct Options {
     pub what_if: Vec<RepoPath>,
     /// Random order where edges allow it, from this seed.
     pub shuffle: Option<u64>,
+    /// Members and targets that are named, but come up only when a group is expanded.
+    pub later: Vec<Later>,
     pub verbosity: Option<u8>,
     /// Between a polite signal and KILL.
     pub grace: Duration,
@@ -123,6 +126,7 @@ impl Default for Options {
             strict: false,
             what_if: Vec::new(),
             shuffle: None,
+            later: Vec::new(),
             verbosity: None,
             grace: Duration::from_secs(10),
             command: String::new(),

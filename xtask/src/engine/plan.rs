@@ -172,6 +172,10 @@ impl Predictor<'_> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         let mut open: Vec<TaskId> = graph.node(id).needs.iter().filter(|e| e.why.hands_over()).map(|e| e.to).collect();
+        // What prints the members of its group may print others.
+        let group = graph.task(id).group.as_ref().and_then(|group| graph.find(group));
+        let printers = group.into_iter().flat_map(|group| &graph.node(group).needs);
+        open.extend(printers.filter(|edge| edge.why == graph::Why::ExpandAfter).map(|edge| edge.to));
         while let Some(need) = open.pop() {
             if !seen.insert(need) {
                 continue;

@@ -13,7 +13,7 @@ use super::job::{Message, Probed};
 use super::live::Ending;
 use super::{Options, Project};
 use crate::action::Failure;
-use crate::graph::{self, Graph, Selection, TaskId};
+use crate::graph::{self, Graph, Later, Selection, TaskId};
 use crate::model::stop::Stop;
 use crate::model::task::Uptodate;
 use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Step, StopToken, Task, Verdict};
@@ -73,6 +73,12 @@ pub(super) struct Run<'a> {
     pub(super) producers: HashSet<Arc<str>>,
     /// Groups whose members were read from another task's output.
     pub(super) expanded: HashSet<TaskId>,
+    /// Words that stand for members or targets which no task has yet.
+    pub(super) later: Vec<Later>,
+    /// The members that count of groups of which only some were named.
+    pub(super) narrow: HashMap<TaskId, Vec<TaskId>>,
+    /// Words that turned out to stand for nothing.
+    pub(super) unknown: usize,
     /// In order of start, for teardowns.
     pub(super) started: Vec<TaskId>,
     pub(super) counts: Counts,
@@ -144,6 +150,9 @@ impl<'a> Run<'a> {
             named,
             producers,
             expanded: HashSet::new(),
+            later: options.later.clone(),
+            narrow: HashMap::new(),
+            unknown: 0,
             started: Vec::new(),
             counts: Counts::default(),
             saved: Duration::ZERO,
@@ -190,6 +199,7 @@ impl<'a> Run<'a> {
 
     pub(super) fn begin(&mut self, selection: &Selection) {
         let plan = graph::closure(&self.graph, selection, self.options.single);
+        self.whole_groups(selection);
         self.project.files.next_epoch();
         let fetched = inputs::prefetch(self.project, &plan);
         self.inputs = fetched.into_iter().map(|(id, inputs)| (id, (0, inputs))).collect();
@@ -227,6 +237,8 @@ impl<'a> Run<'a> {
         for id in plan {
             let path = match &mut seed {
                 Some(seed) => next_random(seed),
+                // Its members may be what others wait for.
+                None if self.graph.task(*id).expand_after.is_some() => f64::INFINITY,
                 None => paths.get(id).copied().unwrap_or(0.0),
             };
             let rank = Rank { path, order: self.order };
@@ -240,7 +252,12 @@ impl<'a> Run<'a> {
     pub(super) fn followed(&self, id: TaskId) -> impl Iterator<Item = TaskId> + '_ {
         let node = self.graph.node(id);
         let single = self.named.contains(&id) && !node.task.is_group();
-        node.needs.iter().filter(move |edge| graph::follows(&edge.why, single)).map(|edge| edge.to)
+        let members = self.narrow.get(&id);
+        let counts = move |edge: &&graph::Edge| {
+            graph::follows(&edge.why, single)
+                && (edge.why != graph::Why::Member || members.is_none_or(|members| members.contains(&edge.to)))
+        };
+        node.needs.iter().filter(counts).map(|edge| edge.to)
     }
 
     /// Seconds from the start of each task to the end of the plan. With one worker the order of the plan counts.

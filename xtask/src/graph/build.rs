@@ -47,15 +47,22 @@ impl Builder {
                 );
             }
             let links = links.next().unwrap_or_default();
-            graph.nodes.push(Node { task, needs: Vec::new(), setup: Vec::new(), links });
+            graph.nodes.push(Node { task, needs: Vec::new(), setup: Vec::new(), links, prints_tasks: false });
         }
         Self { graph, resources: HashMap::new(), errors }
     }
 
     fn index_targets(&mut self) {
         let mut targets: BTreeMap<RepoPath, TaskId> = BTreeMap::new();
+        let mut later = Vec::new();
         for id in self.graph.ids() {
             let node = self.graph.node(id);
+            if node.task.expand_after.is_some() {
+                // Once it has members, their own targets count.
+                let promised = node.task.targets.iter().filter(|_| node.task.members.is_empty());
+                later.extend(promised.map(|target| (target.path.clone(), id)));
+                continue;
+            }
             let declared = node.task.targets.iter().map(|target| (&target.path, &target.place));
             let linked = node.links.targets.iter().map(|path| (path, &node.task.place));
             for (path, place) in declared.chain(linked) {
@@ -67,6 +74,7 @@ impl Builder {
             }
         }
         self.graph.targets = targets;
+        self.graph.later = later;
     }
 
     fn index_resources(&mut self) {
@@ -99,6 +107,9 @@ impl Builder {
         }
         if let Some(after) = &task.expand_after {
             self.names(&task, "expand_after", std::slice::from_ref(after), Why::ExpandAfter, &mut needs);
+            for edge in needs.iter().filter(|edge| edge.why == Why::ExpandAfter) {
+                self.graph.nodes[edge.to.index()].prints_tasks = true;
+            }
         }
         self.target_edges(id, &task, &mut needs);
         self.resource_edges(id, &mut needs);
@@ -141,8 +152,9 @@ impl Builder {
             let literal = super::check::literal_prefix(&dep.pattern);
             let Some(prefix) = RepoPath::from_root(literal) else { continue };
             if literal.len() == dep.pattern.len() {
-                if let Some(to) = self.graph.maker(&prefix) {
-                    add(&prefix, to, &dep.place);
+                match self.graph.maker(&prefix) {
+                    Some(to) => add(&prefix, to, &dep.place),
+                    None => self.graph.later_makers(&prefix).into_iter().for_each(|to| add(&prefix, to, &dep.place)),
                 }
                 // A directory as input: everything made below it.
                 for (path, to) in self.below(&prefix) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use build::build;
 pub use links::{Links, Need};
 pub(crate) use select::follows;
-pub use select::{Selection, closure, select};
+pub use select::{Later, Selection, closure, later, select};
 pub use wildcard::{is_wildcard, matches};
 
 use crate::model::{Place, RepoPath, Task};
@@ -35,6 +35,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     names: HashMap<Arc<str>, TaskId>,
     targets: BTreeMap<RepoPath, TaskId>,
+    /// What groups that are expanded later say of the targets of their members: paths and globs.
+    later: Vec<(RepoPath, TaskId)>,
 }
 
 /// One task in the graph.
@@ -47,6 +49,8 @@ pub struct Node {
     pub setup: Vec<Edge>,
     /// What its built-in actions add.
     pub links: Links,
+    /// Its output says what members another task has.
+    pub prints_tasks: bool,
 }
 
 /// One edge, with why it is there.
@@ -132,6 +136,14 @@ impl Graph {
             at = path.parent();
         }
         None
+    }
+
+    /// Groups that may turn out to make this path once they are expanded.
+    pub fn later_makers(&self, path: &RepoPath) -> Vec<TaskId> {
+        let fits = |pattern: &RepoPath| {
+            path.is_within(pattern) || check::glob(&pattern.lossy()).is_some_and(|matches| matches(path))
+        };
+        self.later.iter().filter(|(pattern, _)| fits(pattern)).map(|(_, id)| *id).collect()
     }
 
     /// Every target with its task, sorted by path.

@@ -51,6 +51,10 @@ fn find(graph: &Graph, word: &str, cwd: &RepoPath, allow_empty: bool) -> Result<
     if let Some(id) = RepoPath::new(cwd, word).and_then(|path| graph.maker(&path)) {
         return Ok(vec![id]);
     }
+    // The first group that may have it; the run goes on to the next if it has not.
+    if let Some(first) = RepoPath::new(cwd, word).and_then(|path| graph.later_makers(&path).first().copied()) {
+        return Ok(vec![first]);
+    }
     // A member of a group that is expanded only after another task has run.
     if let Some((group, _)) = word.split_once(':')
         && let Some(id) = graph.find(group)
@@ -67,6 +71,34 @@ fn find(graph: &Graph, word: &str, cwd: &RepoPath, allow_empty: bool) -> Result<
     Err(Diagnostic::error(format!("`{word}` is neither a task nor a target"))
         .maybe_help(task.or_else(target))
         .help("see all tasks: cargo xtask list"))
+}
+
+/// What a word stands for that no task has yet: a member, or a target of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// Those that may turn out to have it, in order.
+    pub groups: Vec<TaskId>,
+    pub word: String,
+    /// Relative to the root.
+    pub path: Option<RepoPath>,
+}
+
+/// The words that [`select`] could only take for groups which are expanded later.
+pub fn later(graph: &Graph, words: &[String], cwd: &RepoPath) -> Vec<Later> {
+    let unknown = words.iter().filter(|word| {
+        let known = graph.find(word).is_some() || word.starts_with('@') || is_wildcard(word);
+        !known && RepoPath::new(cwd, word.as_str()).is_none_or(|path| graph.maker(&path).is_none())
+    });
+    let later = unknown.map(|word| {
+        let path = RepoPath::new(cwd, word.as_str());
+        let mut groups = path.as_ref().map(|path| graph.later_makers(path)).unwrap_or_default();
+        if groups.is_empty() {
+            let group = word.split_once(':').and_then(|(group, _)| graph.find(group));
+            groups.extend(group.filter(|id| graph.task(*id).expand_after.is_some()));
+        }
+        Later { groups, word: word.clone(), path }
+    });
+    later.filter(|later| !later.groups.is_empty()).collect()
 }
 
 fn no_tag(graph: &Graph, tag: &str) -> Diagnostic {

@@ -60,9 +60,5 @@ fn target_path(node: &Node, cx: &mut Cx<'_>) -> Option<Target> {
         cx.wrong(node, "targets", "a path below the root");
         return None;
     }
-    if text.contains(['*', '?']) {
-        cx.wrong(node, "targets", "a path without wildcards");
-        return None;
-    }
     Some(Target { path, directory, policy: TargetPolicy::Auto, optional: false, place: node.place.clone() })
 }

@@ -7,7 +7,7 @@ use super::cx::{Cx, undefined};
 use super::world::{Quote, RUN_TIME_NAMES};
 use super::{Node, Value, options, paths, read, uptodate};
 use crate::model::task::serde_json_text::Json;
-use crate::model::task::{At, CalcDep, Clean, GetArg, Retry, RunMode, Task};
+use crate::model::task::{At, CalcDep, Clean, GetArg, Retry, RunMode, Target, Task};
 use crate::model::{Diagnostic, Place};
 
 /// Every attribute, for suggestions.
@@ -308,12 +308,18 @@ fn check(task: &Task, entries: &[(Node, Node)], cx: &mut Cx<'_>) {
     if nothing && task.file_dep.is_empty() && task.targets.is_empty() {
         let message = format!("{} has no `actions`, and no `task_dep` that would make it a group", cx.of);
         cx.error(&task.place, message);
-    } else if task.actions.is_empty() && !task.targets.is_empty() {
+    } else if task.actions.is_empty() && !task.targets.is_empty() && task.expand_after.is_none() {
         cx.error(&task.targets[0].place, format!("{} has `targets` but no `actions` that make them", cx.of));
     }
     if let (Some(after), false) = (&task.expand_after, task.actions.is_empty()) {
         let message = format!("{} has `expand_after` and `actions`, but its members come with their own", cx.of);
         cx.error(&after.place, message);
+    }
+    // A group that is expanded later only says what its members may make.
+    let is_glob = |target: &&Target| target.path.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?'));
+    for target in task.targets.iter().filter(is_glob).filter(|_| task.expand_after.is_none()) {
+        let message = format!("`targets` of {} is `{}`, expected a path without wildcards", cx.of, target.path);
+        cx.error(&target.place, message);
     }
     if task.watch_only && task.watch.is_empty() {
         cx.error(&task.place, format!("{} has `watch_only` but no `watch`", cx.of));
