@@ -7,6 +7,10 @@ mod cases;
 mod ci_plan;
 #[path = "project/completion.rs"]
 mod completion;
+#[path = "project/contract.rs"]
+mod contract;
+#[path = "project/doit.rs"]
+mod doit;
 #[path = "project/editors.rs"]
 mod editors;
 #[path = "project/embed.rs"]

@@ -15,6 +15,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("run", "words behind `run --reporter json`"),
     ("command", "words of any command line"),
     ("start", "a name and `words`: the binary in the background"),
+    ("says", "a name to a text: waits until that process wrote it"),
     ("signal", "a name and INT, TERM or KILL"),
     ("join", "a name: waits for its end"),
     ("await", "files: waits until they are there"),
@@ -30,6 +31,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("redefine", "tasks with their new definitions"),
     ("define", "the whole new text of tasks.yaml"),
     ("pause", "seconds"),
+    ("ours", "text: doit is not asked for this step, and the text says why"),
     ("content", "files with the contents they must have"),
     ("present", "files that must be there"),
     ("absent", "files that must not be there"),
@@ -91,12 +93,21 @@ impl Case {
 
 /// Plays one case; every expectation that fails, with the row and the step.
 pub fn play(case: &Case, runner: Runner<'_>) -> Vec<String> {
+    steps(case, runner, false)
+}
+
+/// The same without the steps that doit is not asked for.
+pub fn play_as_doit(case: &Case, runner: Runner<'_>) -> Vec<String> {
+    steps(case, runner, true)
+}
+
+fn steps(case: &Case, runner: Runner<'_>, as_doit: bool) -> Vec<String> {
     let space = Space::new();
     space.write("tasks.yaml", &case.text);
     write_all(&space, &case.files);
     let mut background = Background::default();
     let mut problems = Vec::new();
-    for (number, step) in case.steps.iter().enumerate() {
+    for (number, step) in case.steps.iter().enumerate().filter(|(_, step)| !as_doit || step["ours"].is_null()) {
         let mut fail = |what: String| problems.push(format!("{}, step {}: {what}", case.row, number + 1));
         let words = step.as_object().expect("a step");
         for verb in words.keys() {
@@ -113,6 +124,13 @@ pub fn play(case: &Case, runner: Runner<'_>) -> Vec<String> {
                     let call = call("command", &argument["words"], step);
                     background.start(text(&argument["name"]), process::command(&space, &call));
                 }
+                "says" => {
+                    for (name, said) in pairs(argument) {
+                        if !background.says(name, text(said)) {
+                            fail(format!("`{name}` never said {said}"));
+                        }
+                    }
+                }
                 "signal" => pairs(argument).for_each(|(name, signal)| background.signal(name, text(signal))),
                 "join" => expect(&background.join(text(argument)), &step["expect"], &mut fail),
                 "await" => {
@@ -122,7 +140,7 @@ pub fn play(case: &Case, runner: Runner<'_>) -> Vec<String> {
                         }
                     }
                 }
-                "expect" | "cwd" | "env" => {}
+                "expect" | "cwd" | "env" | "ours" => {}
                 _ => change(&space, verb, argument, &mut fail),
             }
         }

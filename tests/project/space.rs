@@ -20,6 +20,8 @@ pub struct Ran {
     pub events: Vec<Value>,
     pub err: String,
     pub out: String,
+    /// Whether its words and reasons are this program's own.
+    pub speaks_our_words: bool,
 }
 
 impl Space {
@@ -66,7 +68,7 @@ impl Ran {
     pub fn new(exit: u8, out: &str, err: &str) -> Self {
         let events =
             out.lines().filter(|line| line.starts_with('{')).filter_map(|line| serde_json::from_str(line).ok());
-        Self { exit, events: events.collect(), err: err.to_owned(), out: out.to_owned() }
+        Self { exit, events: events.collect(), err: err.to_owned(), out: out.to_owned(), speaks_our_words: true }
     }
 
     /// Names of tasks that ended in this way; groups left out, private tasks not.

@@ -34,6 +34,7 @@ pub(super) fn ci(args: &CiArgs, world: &World) -> Result<u8, Diagnostics> {
     if cmd!(shell, "cargo deny --version").quiet().ignore_stdout().ignore_stderr().run().is_ok() {
         step("dependencies", cmd!(shell, "cargo deny --offline check bans licenses sources"));
     }
+    install_doit(&shell, &place.root, world);
     let has_nextest = cmd!(shell, "cargo nextest --version").quiet().ignore_stdout().ignore_stderr().run().is_ok();
     if has_nextest {
         step("tests", cmd!(shell, "cargo nextest run --locked --no-fail-fast --status-level fail"));
@@ -49,4 +50,21 @@ pub(super) fn ci(args: &CiArgs, world: &World) -> Result<u8, Diagnostics> {
     }
     world.err.line(&format!("==> failed: {}", failed.join(", ")));
     Ok(1)
+}
+
+/// The tests play the conformance cases on doit, too. Where it is missing it comes from PyPI into target/; what could
+/// not be installed is told by those tests.
+fn install_doit(shell: &Shell, root: &std::path::Path, world: &World) {
+    let folder = root.join("target/doit");
+    if folder.join("bin/doit").exists() || doctor::which("doit", world).is_some() {
+        return;
+    }
+    let pip = folder.join("bin/pip");
+    for command in [cmd!(shell, "python3 -m venv {folder}"), cmd!(shell, "{pip} install --quiet doit==0.37.0")] {
+        world.err.line(&format!("==> doit: {command}"));
+        if let Err(error) = command.quiet().run() {
+            world.err.line(&format!("warning: doit could not be installed: {error}"));
+            return;
+        }
+    }
 }

@@ -149,6 +149,14 @@ const ITEMS: &[Item] = &[
         package: "pre-commit",
     },
     Item {
+        name: "doit or venv",
+        purpose: "plays the conformance cases beside us",
+        need: Need::Tests,
+        // With venv, `ci` installs doit below target/.
+        programs: &["doit", "/usr/share/doc/python3-venv/copyright"],
+        package: "python3-venv",
+    },
+    Item {
         name: "chromium",
         purpose: "tests of pages",
         need: Need::Tests,
@@ -223,7 +231,7 @@ fn connect(world: &World) -> Result<String, Diagnostic> {
     Ok(format!("{} {} ({builder}) at {endpoint}", engine.version, engine.platform()))
 }
 
-fn which(program: &str, world: &World) -> Option<PathBuf> {
+pub(super) fn which(program: &str, world: &World) -> Option<PathBuf> {
     let path = world.var_os("PATH")?;
     let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     places.map(|dir| dir.join(program)).find(|file| file.is_file())
