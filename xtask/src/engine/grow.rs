@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::decide;
 use super::inputs;
-use crate::graph::{self, Graph, Later, Selection, TaskId, Why};
+use crate::graph::{self, Graph, Selection, TaskId, Why};
 use crate::model::task::CalcDep;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath, Task, Verdict};
 use crate::schedule::State;
