@@ -6,5 +6,9 @@ mod support;
 
 mod environments_live {
     mod builds;
+    mod ends;
+    mod files;
+    mod kept;
     mod lab;
+    mod scripts;
 }

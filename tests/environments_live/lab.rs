@@ -79,7 +79,7 @@ impl Lab {
         self.write(&format!("environments/{name}/note.txt"), format!("note of {name}\n"));
         let dockerfile = format!(
             "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-             COPY note.txt /note.txt\nCOPY passwd group /etc/\nLABEL {LABEL}={}\nENV PATH=/bin\n",
+             COPY note.txt /note.txt\nCOPY passwd group /etc/\nRUN mkdir -m 1777 /tmp\nLABEL {LABEL}={}\nENV PATH=/bin\n",
             self.word
         );
         self.write(&format!("environments/{name}/passwd"), "root:x:0:0::/:/bin/sh\n");
@@ -117,6 +117,19 @@ impl Lab {
         command
     }
 
+    /// `env run` in the first environment.
+    pub fn run(&self, words: &[&str]) -> Said {
+        let name = self.name();
+        let (before, after) = words.split_at(words.iter().position(|word| *word == "--").unwrap_or(words.len()));
+        self.say(&[&["env", "run", &name], before, after].concat())
+    }
+
+    /// The containers that the program says it keeps.
+    pub fn kept(&self) -> Vec<serde_json::Value> {
+        let said = self.say(&["env", "ps", "--json"]).fine();
+        serde_json::from_slice(&said.out).expect("JSON")
+    }
+
     pub fn say(&self, words: &[&str]) -> Said {
         self.command(words).output().expect("the program").into()
     }
@@ -139,4 +152,20 @@ impl Drop for Lab {
 pub fn docker(words: &[&str]) -> String {
     let output = Command::new("docker").args(words).output().expect("the docker command line");
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// All containers, ended ones too, that were made for the environment.
+pub fn containers_of(name: &str) -> Vec<String> {
+    let filter = format!("label=dev.xtask.env.name={name}");
+    docker(&["ps", "--all", "--no-trunc", "--quiet", "--filter", &filter]).lines().map(str::to_owned).collect()
+}
+
+/// Waits for something with a limit that a busy machine keeps, too.
+#[track_caller]
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
 }

@@ -51,6 +51,23 @@ impl World {
         })
     }
 
+    /// The same world with another place for everything that is printed.
+    #[must_use]
+    pub fn printing_to(&self, stream: &Stream) -> Self {
+        Self {
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            out: stream.clone(),
+            err: stream.clone(),
+            err_is_tty: self.err_is_tty,
+            out_is_tty: false,
+            in_is_tty: self.in_is_tty,
+            extra: self.extra.clone(),
+            steps: self.steps.clone(),
+            owns_process: self.owns_process,
+        }
+    }
+
     /// A world for tests: this folder and environment, streams that are kept in memory.
     pub fn captured(cwd: PathBuf, env: Variables) -> (Self, Captured) {
         let captured = Captured::default();

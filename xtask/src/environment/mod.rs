@@ -1,7 +1,22 @@
 //! Environments: images in which scripts run, and the containers that are kept for them. Knows nothing of tasks.
 
 pub mod catalog;
+pub mod folders;
+mod lease;
 pub mod metadata;
+pub mod options;
+pub mod pool;
+pub mod run;
+pub mod script;
+pub mod shared;
+mod transfer;
+mod user;
 
 pub use catalog::Environment;
+pub use folders::Folders;
+pub use lease::{Use, now};
 pub use metadata::{Language, Metadata};
+pub use options::{Options, Security};
+pub use pool::{Pool, Wanted};
+pub use run::{Job, Outcome, Report};
+pub use script::Work;

@@ -1,8 +1,13 @@
-//! `env`: lists and builds environments, and runs scripts in them. Knows nothing of containers.
+//! `env`: lists and builds environments, runs scripts in them, and looks after their containers.
 
 pub(super) mod args;
 mod build;
+mod containers;
+mod engine;
 mod list;
+mod prepare;
+mod request;
+mod run;
 
 use args::{EnvArgs, EnvCommand};
 
@@ -13,5 +18,9 @@ pub(super) fn env(args: &EnvArgs, world: &World) -> Result<u8, Diagnostics> {
     match &args.command {
         EnvCommand::List(args) => list::list(args, world),
         EnvCommand::Build(args) => build::build(args, world),
+        EnvCommand::Run(args) => run::run(args, world),
+        EnvCommand::Ps(args) => containers::ps(args, world),
+        EnvCommand::Stop(args) => containers::stop(args, world),
+        EnvCommand::Gc(args) => containers::gc(args, world),
     }
 }

@@ -44,6 +44,8 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     pub binds: Vec<Bind>,
+    /// Paths with an anonymous volume each, which goes with the container.
+    pub volumes: Vec<String>,
     /// Path to options, e.g. `/tmp` to `size=64m`.
     pub tmpfs: BTreeMap<String, String>,
     pub user: Option<String>,
@@ -90,6 +92,7 @@ impl Default for ContainerSpec {
             env: BTreeMap::new(),
             labels: BTreeMap::new(),
             binds: Vec::new(),
+            volumes: Vec::new(),
             tmpfs: BTreeMap::new(),
             user: None,
             groups: Vec::new(),
@@ -143,6 +146,7 @@ impl ContainerSpec {
             stdin_once: Some(self.stdin.is_some()),
             attach_stdin: Some(self.stdin.is_some()),
             exposed_ports: some(&self.ports.iter().map(|port| format!("{}/tcp", port.container)).collect::<Vec<_>>()),
+            volumes: some(&self.volumes),
             host_config: Some(self.host_config()),
             ..Default::default()
         }

@@ -1,0 +1,433 @@
+//! The containers of environments: found by their labels, reused while idle, replaced when they are not what is
+//! wanted, removed when their user died. What exists is what the engine says; who uses it is in the leases.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::folders::Folders;
+use super::lease::{self, Lease, Tried, Use};
+use super::options::{Options, Security};
+use super::{script, transfer, user};
+use crate::docker::containers::{Bind, ContainerSummary, Health};
+use crate::docker::{ContainerState, Docker, DockerError, ExecSpec};
+use crate::model::{Diagnostic, StopToken};
+
+/// Whose container it is.
+pub const CLIENT_LABEL: &str = "dev.xtask.env.client";
+/// The name of its lease.
+pub const LEASE_LABEL: &str = "dev.xtask.env.lease";
+/// What it is, in one word: image, options, environment variables.
+pub const KEY_LABEL: &str = "dev.xtask.env.key";
+/// Which environment of which repository.
+pub const NAME_LABEL: &str = "dev.xtask.env.name";
+pub const PROJECT_LABEL: &str = "dev.xtask.env.project";
+
+/// An idle container is kept that long.
+pub const IDLE_LIMIT: Duration = Duration::from_hours(1);
+
+/// A container that is wanted.
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    /// A word for the repository.
+    pub project: &'a str,
+    /// The image's id.
+    pub image: &'a str,
+    pub options: &'a Options,
+    /// Equal for containers that may stand for one another.
+    pub key: &'a str,
+    pub ready: Option<&'a str>,
+    pub ready_timeout: Duration,
+    /// What the lease says while it is used.
+    pub purpose: &'a str,
+}
+
+/// A container that is used, and by nobody else.
+pub struct Used {
+    pub id: String,
+    pub home: String,
+    pub is_recycled: bool,
+    lease: Lease,
+}
+
+/// What `env ps` shows of one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    pub id: String,
+    pub name: String,
+    pub image: String,
+    pub created: i64,
+    pub state: ContainerState,
+    pub used: Use,
+    /// Somebody holds its lease now.
+    pub is_taken: bool,
+}
+
+impl Listed {
+    /// Its user died, or it does not run.
+    pub fn is_left_over(&self) -> bool {
+        !self.is_taken && (self.state != ContainerState::Running || !matches!(self.used, Use::Idle { .. }))
+    }
+}
+
+pub struct Pool<'a> {
+    docker: &'a Docker,
+    client: String,
+    leases: PathBuf,
+    passwd: PathBuf,
+    /// The engine sees the files of this machine.
+    is_here: bool,
+}
+
+impl<'a> Pool<'a> {
+    /// `scope` names the engine as this person does: containers that were made under another name are not touched.
+    pub fn new(docker: &'a Docker, folders: &Folders, scope: &str, is_here: bool) -> Result<Self, Diagnostic> {
+        let client = folders.client(scope);
+        let (leases, passwd) = (folders.below(&format!("leases/{client}"))?, folders.below("users")?);
+        Ok(Self { docker, client, leases, passwd, is_here })
+    }
+
+    /// Gives a container for one run: an idle one with this key, else a new one. On the way, idle ones of the same
+    /// environment with another key go, and so does what dead users left behind.
+    pub fn acquire(&self, wanted: &Wanted<'_>, fresh: bool, stop: &StopToken) -> Result<Used, Diagnostic> {
+        let mut found = None;
+        for container in self.containers()? {
+            let label = |name: &str| container.labels.get(name).map(String::as_str);
+            let Some(lease) = self.take(&container)? else { continue };
+            let usable = found.is_none() && !fresh && label(KEY_LABEL) == Some(wanted.key);
+            if usable && let Some(used) = self.reuse(&container, wanted)? {
+                found = Some((used, lease));
+                continue;
+            }
+            let same = label(NAME_LABEL) == Some(wanted.name) && label(PROJECT_LABEL) == Some(wanted.project);
+            let replaced = same && label(KEY_LABEL) != Some(wanted.key) && !fresh;
+            let old = matches!(lease.found, Use::Idle { since } if lease::now() > since + IDLE_LIMIT.as_secs());
+            if replaced || old || (usable && found.is_none()) {
+                self.remove(&container.id, lease);
+            }
+        }
+        match found {
+            Some((home, mut lease)) => {
+                lease.busy(wanted.purpose).map_err(lease_failed)?;
+                Ok(Used { id: home.0, home: home.1, is_recycled: true, lease })
+            }
+            None => self.create(wanted, stop),
+        }
+    }
+
+    /// Gives the container back for the next run.
+    pub fn keep(&self, used: Used) {
+        // Without a word that it is idle, the next one removes it: that is right, too.
+        let _ = used.lease.idle();
+    }
+
+    /// Removes it.
+    pub fn end(&self, used: Used) {
+        self.remove(&used.id, used.lease);
+    }
+
+    /// All containers of this person's environments on this engine.
+    pub fn list(&self) -> Result<Vec<Listed>, Diagnostic> {
+        self.containers()?.into_iter().map(|container| self.look(container).map(|(listed, _)| listed)).collect()
+    }
+
+    /// Removes the wanted containers that are not in use, and with `force` those in use, too. Says which.
+    pub fn clear(&self, wanted: &dyn Fn(&Listed) -> bool, force: bool) -> Result<Vec<Listed>, Diagnostic> {
+        let mut gone = Vec::new();
+        for container in self.containers()? {
+            // The lease is held until it is gone, so that nobody takes it meanwhile.
+            let (one, lease) = self.look(container)?;
+            if !wanted(&one) || (one.is_taken && !force) {
+                continue;
+            }
+            match self.docker.remove(&one.id) {
+                Ok(()) => gone.push(one),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+            lease.map_or(Ok(()), Lease::end).map_err(lease_failed)?;
+        }
+        self.forget_leases()?;
+        Ok(gone)
+    }
+
+    /// What is known of a container; with its lease if nobody has it.
+    fn look(&self, container: ContainerSummary) -> Result<(Listed, Option<Lease>), Diagnostic> {
+        let token = container.labels.get(LEASE_LABEL).cloned().unwrap_or_default();
+        let (used, lease, is_taken) = match Lease::try_take(&self.leases, &token).map_err(lease_failed)? {
+            Tried::Got(lease) => (lease.found.clone(), Some(lease), false),
+            Tried::Taken(used) => (used, None, true),
+            Tried::Missing => (Use::Unknown, None, false),
+        };
+        let listed = Listed {
+            name: container.labels.get(NAME_LABEL).cloned().unwrap_or_default(),
+            id: container.id,
+            image: container.image,
+            created: container.created,
+            state: container.state,
+            used,
+            is_taken,
+        };
+        Ok((listed, lease))
+    }
+
+    /// Removes the leases of containers that are gone.
+    fn forget_leases(&self) -> Result<(), Diagnostic> {
+        let files: Vec<String> = std::fs::read_dir(&self.leases)
+            .map_err(lease_failed)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        for token in files {
+            // Who makes a container holds its lease before.
+            if let Tried::Got(lease) = Lease::try_take(&self.leases, &token).map_err(lease_failed)? {
+                let label = format!("{LEASE_LABEL}={token}");
+                if self.docker.containers_with_labels(&[&label]).map_err(Diagnostic::from)?.is_empty() {
+                    lease.end().map_err(lease_failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn containers(&self) -> Result<Vec<ContainerSummary>, Diagnostic> {
+        let label = format!("{CLIENT_LABEL}={}", self.client);
+        self.docker.containers_with_labels(&[&label]).map_err(Diagnostic::from)
+    }
+
+    /// The lease of a container that nobody uses. What a dead user left behind is removed instead.
+    fn take(&self, container: &ContainerSummary) -> Result<Option<Lease>, Diagnostic> {
+        let token = container.labels.get(LEASE_LABEL).map_or("", String::as_str);
+        match Lease::try_take(&self.leases, token).map_err(lease_failed)? {
+            Tried::Taken(_) => Ok(None),
+            Tried::Got(lease) if matches!(lease.found, Use::Idle { .. }) => Ok(Some(lease)),
+            Tried::Got(lease) => {
+                self.remove(&container.id, lease);
+                Ok(None)
+            }
+            Tried::Missing => {
+                // Somebody may be removing it this moment.
+                let _ = self.docker.remove(&container.id);
+                Ok(None)
+            }
+        }
+    }
+
+    fn remove(&self, id: &str, lease: Lease) {
+        match self.docker.remove(id) {
+            Ok(()) | Err(DockerError::NotFound { .. }) => {
+                let _ = lease.end();
+            }
+            // It keeps its label and its lease, so that the next one tries again.
+            Err(_) => {}
+        }
+    }
+
+    /// The id and the home, if this container can be used as it is.
+    fn reuse(&self, container: &ContainerSummary, wanted: &Wanted<'_>) -> Result<Option<(String, String)>, Diagnostic> {
+        let full = match self.docker.container(&container.id) {
+            Ok(full) => full,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let sound = full.state == ContainerState::Running
+            && !matches!(full.health, Health::Unhealthy | Health::Starting)
+            && full.image == wanted.image;
+        Ok(sound.then(|| (full.id, full.labels.get(HOME_LABEL).cloned().unwrap_or_default())))
+    }
+
+    fn create(&self, wanted: &Wanted<'_>, stop: &StopToken) -> Result<Used, Diagnostic> {
+        let token = token();
+        let lease = Lease::create(&self.leases, &token, wanted.purpose).map_err(lease_failed)?;
+        match self.make(wanted, &token, stop) {
+            Ok((id, home)) => Ok(Used { id, home, is_recycled: false, lease }),
+            Err((id, problem)) => {
+                match id {
+                    Some(id) => self.remove(&id, lease),
+                    None => drop(lease.end()),
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// Makes, fills, starts and tries it. An error comes with the container's id if there is one.
+    fn make(
+        &self,
+        wanted: &Wanted<'_>,
+        token: &str,
+        stop: &StopToken,
+    ) -> Result<(String, String), (Option<String>, Diagnostic)> {
+        let early = |problem| (None, problem);
+        let mut spec = wanted.options.spec(wanted.image);
+        let owner = wanted.options.user;
+        let user = match owner {
+            Some((uid, gid)) => Some(user::user(&self.passwd_of(wanted.image, stop).map_err(early)?, uid, gid)),
+            None => None,
+        };
+        let home = user.as_ref().map_or_else(String::new, |user| user.home.clone());
+        let strict = wanted.options.security == Security::Strict;
+        let passwd = user.and_then(|user| user.passwd);
+        if let Some(text) = passwd.as_ref().filter(|_| strict && self.is_here) {
+            let path = self.passwd.join(format!("{token}.passwd"));
+            let bind = || Bind { source: path.clone(), target: "/etc/passwd".into(), read_only: true };
+            spec.binds.push(std::fs::write(&path, text).map(|()| bind()).map_err(|error| early(lease_failed(error)))?);
+        }
+        spec.name = Some(format!("xtask-env-{token}"));
+        spec.labels = BTreeMap::from([
+            (CLIENT_LABEL.to_owned(), self.client.clone()),
+            (LEASE_LABEL.to_owned(), token.to_owned()),
+            (KEY_LABEL.to_owned(), wanted.key.to_owned()),
+            (NAME_LABEL.to_owned(), wanted.name.to_owned()),
+            (PROJECT_LABEL.to_owned(), wanted.project.to_owned()),
+            (HOME_LABEL.to_owned(), home.clone()),
+        ]);
+        let id = self.docker.create(&spec).map_err(|error| early(error.into()))?;
+        let late = |problem: Diagnostic| (Some(id.clone()), problem);
+        let (folder, archive) =
+            skeleton(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
+        let filled = self.docker.upload(&id, folder, Box::new(std::io::Cursor::new(archive)), stop);
+        filled.map_err(|error| late(error.into()))?;
+        self.docker.start(&id).map_err(|error| late(not_started(wanted, error)))?;
+        self.await_ready(&id, wanted, stop).map_err(late)?;
+        Ok((id, home))
+    }
+
+    /// Waits for the health check of the image and the `ready` command of the metadata.
+    fn await_ready(&self, id: &str, wanted: &Wanted<'_>, stop: &StopToken) -> Result<(), Diagnostic> {
+        let end = Instant::now() + wanted.ready_timeout;
+        let mut last = String::new();
+        loop {
+            let now = self.docker.container(id).map_err(Diagnostic::from)?;
+            if !matches!(now.state, ContainerState::Running | ContainerState::Created) {
+                return Err(Diagnostic::error(format!(
+                    "container of environment `{}` ended at once with exit code {}",
+                    wanted.name, now.exit_code
+                ))
+                .note("it needs `sh` and `sleep` to wait for scripts")
+                .help(format!("docker run --rm --entrypoint sh {} -c 'sleep 1'", wanted.image)));
+            }
+            let healthy = matches!(now.health, Health::None | Health::Healthy);
+            if healthy && self.is_ready(id, wanted, end, &mut last, stop)? {
+                return Ok(());
+            }
+            if stop.is_requested() {
+                return Err(Diagnostic::error(format!("environment `{}` was told to stop", wanted.name)));
+            }
+            if Instant::now() >= end || now.health == Health::Unhealthy {
+                let why = if healthy { "the command `ready` of its metadata" } else { "the health check of its image" };
+                let seconds = wanted.ready_timeout.as_secs_f64();
+                let error = Diagnostic::error(format!(
+                    "environment `{}` was not ready within {seconds} s: {why} does not succeed",
+                    wanted.name
+                ));
+                return Err(if last.is_empty() { error } else { error.note(format!("it said: {last}")) });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_ready(
+        &self,
+        id: &str,
+        wanted: &Wanted<'_>,
+        end: Instant,
+        last: &mut String,
+        stop: &StopToken,
+    ) -> Result<bool, Diagnostic> {
+        let Some(command) = wanted.ready else { return Ok(true) };
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(200));
+        let spec = ExecSpec {
+            command: ["sh", "-c", command].map(str::to_owned).to_vec(),
+            timeout: Some(left),
+            ..ExecSpec::default()
+        };
+        let mut said = Vec::new();
+        let ended = self.docker.exec(id, &spec, &mut |_, bytes| said.extend_from_slice(bytes), stop);
+        let said: String = String::from_utf8_lossy(&said).trim().chars().take(500).collect();
+        if !said.is_empty() {
+            *last = said;
+        }
+        match ended {
+            Ok(code) => Ok(code == 0),
+            Err(DockerError::Timeout { .. } | DockerError::Cancelled) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The image's list of users, read once per image.
+    fn passwd_of(&self, image: &str, stop: &StopToken) -> Result<String, Diagnostic> {
+        let file = self.passwd.join(image.trim_start_matches("sha256:"));
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            return Ok(text);
+        }
+        let token = token();
+        let lease = Lease::create(&self.leases, &token, "look at an image").map_err(lease_failed)?;
+        let spec = crate::docker::ContainerSpec {
+            image: image.to_owned(),
+            command: vec!["sh".into()],
+            labels: BTreeMap::from([(CLIENT_LABEL.to_owned(), self.client.clone()), (LEASE_LABEL.to_owned(), token)]),
+            ..Default::default()
+        };
+        let mut archive = Vec::new();
+        let made = self.docker.create(&spec);
+        let got = made.as_ref().map(|id| self.docker.download(id, "/etc/passwd", &mut archive, stop));
+        match &made {
+            Ok(id) => self.remove(id, lease),
+            Err(_) => drop(lease.end()),
+        }
+        let Ok(got) = got else { return made.map(|_| String::new()).map_err(Diagnostic::from) };
+        let text = match got {
+            Ok(_) => transfer::only_file(&archive).map_err(lease_failed)?,
+            Err(DockerError::NotFound { .. }) => "root:x:0:0:root:/root:/bin/sh\n".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        // Only a cache: what cannot be written is asked for again.
+        let _ = std::fs::write(&file, &text);
+        Ok(text)
+    }
+}
+
+const HOME_LABEL: &str = "dev.xtask.env.home";
+
+/// What every container begins with: the folders of the runs, and the list of users.
+fn skeleton(owner: Option<(u32, u32)>, passwd: Option<&str>, strict: bool) -> std::io::Result<(&'static str, Vec<u8>)> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let top = if strict { "." } else { "xtask" };
+    let (user, mode) = owner.map_or(((0, 0), 0o1777), |owner| (owner, 0o755));
+    transfer::add_folder(&mut archive, top, 0o1777, (0, 0))?;
+    transfer::add_folder(&mut archive, &format!("{top}/runs"), mode, user)?;
+    transfer::add_folder(&mut archive, &format!("{top}/home"), mode, user)?;
+    if let Some(text) = passwd.filter(|_| !strict) {
+        transfer::add_file(&mut archive, "etc/passwd", text.as_bytes(), (0, 0))?;
+    }
+    let folder = if strict { script::HOME_DIR } else { "/" };
+    Ok((folder, archive.into_inner()?))
+}
+
+fn lease_failed(error: std::io::Error) -> Diagnostic {
+    Diagnostic::error("the cache folder of environments cannot be used").cause(error)
+}
+
+/// An engine's refusal to start, in words that help.
+fn not_started(wanted: &Wanted<'_>, error: DockerError) -> Diagnostic {
+    let text = error.to_string();
+    let start = Diagnostic::error(format!("container of environment `{}` cannot start", wanted.name)).cause(&text);
+    if text.contains("could not select device driver") {
+        start.note("the engine has no driver for GPUs").help("leave `--gpus` out, or choose a host that has them")
+    } else if text.contains("executable file not found") || text.contains("no such file or directory") {
+        start.note("an environment needs `sh` and `sleep`").help("install a shell in its Dockerfile")
+    } else {
+        start
+    }
+}
+
+/// A name that nothing else has.
+pub(super) fn token() -> String {
+    let mut bytes = [0_u8; 8];
+    let random = std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+        .is_ok();
+    let number = if random { u64::from_le_bytes(bytes) } else { u64::from(std::process::id()) ^ lease::now() };
+    format!("{number:016x}")
+}
