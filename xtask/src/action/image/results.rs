@@ -58,13 +58,17 @@ impl Chronicle for Results {
             let Some(image) = ending.args["image"].as_str() else { continue };
             images.entry(image.to_owned()).or_default().0.insert(ending.action, ending);
         }
+        // A repository without a stack has other built-in actions.
+        if images.is_empty() {
+            return Ok(());
+        }
         let built = images.values().any(|image| image.of("image_build").is_some_and(|end| end.outcome.is_good()));
         let quiet = facts.is_empty() && images.values().all(|image| WAY.iter().all(|action| !image.was_tried(action)));
         let (root, (stack, graph)) = (&*self.0.root, self.0.stack().map_err(whole)?);
         if built {
             self.0.note_branch(&stack)?;
         }
-        if images.is_empty() || (quiet && has_results(root)) {
+        if quiet && has_results(root) {
             return Ok(());
         }
         artifacts::prepare(root)?;
