@@ -6,6 +6,7 @@ mod support;
 
 mod environments_live {
     mod builds;
+    mod cache;
     mod ends;
     mod files;
     mod kept;

@@ -54,8 +54,9 @@ impl Folders {
         })
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The database of images.
+    pub fn records(&self) -> PathBuf {
+        self.root.join("images.db")
     }
 
     /// A word that only this folder makes of a text: what is in labels cannot be guessed back.

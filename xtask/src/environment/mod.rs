@@ -1,13 +1,16 @@
 //! Environments: images in which scripts run, and the containers that are kept for them. Knows nothing of tasks.
 
 pub mod catalog;
+pub mod evict;
 pub mod folders;
 mod lease;
 pub mod metadata;
 pub mod options;
 pub mod pool;
+pub mod records;
 pub mod run;
 pub mod script;
+pub mod session;
 pub mod shared;
 mod transfer;
 mod user;

@@ -24,6 +24,8 @@ pub(in crate::cli) enum EnvCommand {
     Stop(StopArgs),
     /// Remove containers that are idle or left over
     Gc(GcArgs),
+    /// Show or remove the images of environments
+    Cache(CacheArgs),
 }
 
 #[derive(Args, Debug)]
@@ -96,6 +98,12 @@ pub(in crate::cli) struct RunArgs {
     /// Shared memory in /dev/shm: a size, or `auto`
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "auto")]
     pub shm_size: Option<String>,
+    /// Shared memory and services in common with the other runs of this session
+    #[arg(long, value_name = "NAME", conflicts_with = "shm_size")]
+    pub session: Option<String>,
+    /// Where the services of the session are in the container
+    #[arg(long, value_name = "DIR", requires = "session", default_value = crate::environment::session::SERVICE_DIR)]
+    pub service_dir: String,
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
     /// Processors, such as 1.5
@@ -159,4 +167,42 @@ pub(in crate::cli) struct GcArgs {
     /// Keep containers that were used within this time
     #[arg(long, value_name = "TIME", default_value = "0")]
     pub idle: String,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct CacheArgs {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(in crate::cli) enum CacheCommand {
+    /// Show what is known of the images
+    List(CacheListArgs),
+    /// Remove images that were not used for the longest time and that no container uses
+    Prune(PruneArgs),
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct CacheListArgs {
+    /// One JSON list
+    #[arg(long)]
+    pub json: bool,
+    /// Colours
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "always", "never"], default_value = "auto")]
+    pub color: String,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct PruneArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// How many stay
+    #[arg(long, value_name = "N", default_value_t = crate::environment::records::DEFAULT_LIMIT)]
+    pub keep: usize,
+    /// None stays, and idle containers go, too
+    #[arg(long, conflicts_with = "keep")]
+    pub all: bool,
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod args;
 mod build;
+mod cache;
 mod containers;
 mod engine;
 mod list;
@@ -22,5 +23,6 @@ pub(super) fn env(args: &EnvArgs, world: &World) -> Result<u8, Diagnostics> {
         EnvCommand::Ps(args) => containers::ps(args, world),
         EnvCommand::Stop(args) => containers::stop(args, world),
         EnvCommand::Gc(args) => containers::gc(args, world),
+        EnvCommand::Cache(args) => cache::cache(args, world),
     }
 }

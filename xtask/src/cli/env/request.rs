@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::args::RunArgs;
 use super::engine::Opened;
 use crate::environment::options::{computed_shm, parse_mount, parse_size};
+use crate::environment::session::Session;
 use crate::environment::{Environment, Language, Options, Security, Work};
 use crate::model::digest::Hasher;
 use crate::model::{Diagnostic, Diagnostics, Digest, Secret};
@@ -26,6 +27,9 @@ pub(super) struct Request {
     pub timeout: Option<Duration>,
     pub uploads: Vec<PathBuf>,
     pub downloads: Vec<(String, PathBuf)>,
+    /// Taken part in until the run is over.
+    #[expect(dead_code, reason = "dropping it leaves the session")]
+    pub session: Option<Session>,
 }
 
 /// Reads the words; all that is wrong with them at once.
@@ -38,7 +42,7 @@ pub(super) fn read(
     let mut problems = Vec::new();
     let mut keep = |problem: Diagnostic| problems.push(problem);
     let work = work(args, environment, world).map_err(&mut keep).ok();
-    let options = options(args, opened, world, &mut keep);
+    let mut options = options(args, opened, world, &mut keep);
     let env = collect(&args.env, &mut keep, |word| variable(word, world));
     let secrets = collect(&args.secret, &mut keep, |word| secret(word, world));
     let uploads = collect(&args.upload, &mut keep, |word| upload(word, world));
@@ -59,10 +63,30 @@ pub(super) fn read(
             // What the image has cannot be written there.
             let workdir = args.workdir.clone().or_else(|| strict.then(|| "/xtask/home".to_owned()));
             let (env, secrets) = (env.into_iter().collect(), secrets.into_iter().collect());
-            Ok(Request { work, options, env, secrets, workdir, timeout, uploads, downloads })
+            let session = args.session.as_deref().map(|name| join(args, name, opened, &mut options)).transpose()?;
+            Ok(Request { work, options, env, secrets, workdir, timeout, uploads, downloads, session })
         }
         _ => Err(Diagnostics(problems)),
     }
+}
+
+/// Takes part in a session, and mounts what belongs to it.
+fn join(args: &RunArgs, name: &str, opened: &Opened, options: &mut Options) -> Result<Session, Diagnostic> {
+    if !opened.is_here {
+        let scope = &opened.scope;
+        return Err(Diagnostic::error(format!("`--session` needs the engine of this machine, not that of `{scope}`"))
+            .note("runs of a session share the memory of one machine"));
+    }
+    if !args.service_dir.starts_with('/') {
+        return Err(Diagnostic::error(format!(
+            "`--service-dir` is `{}`, expected an absolute path in the container",
+            args.service_dir
+        )));
+    }
+    let own = options.user.is_some_and(|(uid, _)| uid == rustix::process::geteuid().as_raw());
+    let session = Session::join(&opened.folders, name, !own)?;
+    options.mounts.extend(session.binds(&args.service_dir));
+    Ok(session)
 }
 
 fn collect<T>(
