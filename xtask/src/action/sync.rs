@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::Links;
 use crate::model::task::Host;
-use crate::model::{Diagnostic, RepoPath, Stream};
+use crate::model::{Diagnostic, RepoPath, Stream, words};
 use crate::remote::hosts::{HostEntry, Surroundings, known};
 use crate::remote::sync::{Limits, Place};
 use crate::remote::{Filter, Job, JobState, Patience, SyncSpec, sync_all};
@@ -48,9 +48,11 @@ impl ActionType for Rsync {
         for report in reports {
             let line = match report.state {
                 JobState::Same => format!("{} on {}: nothing changed", report.path, report.host),
-                JobState::Copied { bytes, attempts } => {
+                JobState::Copied { bytes, attempts, only } => {
                     let again = if attempts > 1 { format!(" in {attempts} attempts") } else { String::new() };
-                    format!("{} to {}: {bytes} bytes{again}", report.path, report.host)
+                    let only =
+                        only.map_or(String::new(), |count| format!(" of {}", words::count(count, "changed path")));
+                    format!("{} to {}: {bytes} bytes{only}{again}", report.path, report.host)
                 }
                 JobState::Failed(error) => {
                     let diagnostic = error.diagnostic();
@@ -115,6 +117,7 @@ fn job(call: &Call<'_>, place: &Place, from: &str) -> Result<Job, Failure> {
     spec.filters.extend(texts(&call.args["exclude"]).into_iter().map(Filter::Exclude));
     spec.compress = call.args["compress"].as_bool().unwrap_or(false);
     spec.checksum = call.args["checksum"].as_bool().unwrap_or(false);
+    spec.memory = Some(call.root.join(crate::store::STATE_DIR).join("sync"));
     let to = call.args["to"].as_str().unwrap_or_default().trim_matches('/');
     let path = if to.is_empty() { path.lossy() } else { format!("{to}/{}", path.lossy()) };
     Ok(Job { spec, place: place.clone(), path, allow_collapse: false })

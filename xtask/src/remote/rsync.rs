@@ -29,6 +29,10 @@ pub struct SyncSpec {
     pub checksum: bool,
     /// Further options; see [`check_option`].
     pub options: Vec<String>,
+    /// A folder here in which is kept what was copied last: then only what changed since is looked at.
+    pub memory: Option<PathBuf>,
+    /// Copies only the paths in this file, each followed by a zero byte.
+    pub(super) only: Option<PathBuf>,
 }
 
 impl SyncSpec {
@@ -42,6 +46,8 @@ impl SyncSpec {
             compress: false,
             checksum: false,
             options: Vec::new(),
+            memory: None,
+            only: None,
         }
     }
 
@@ -94,7 +100,11 @@ pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<O
     let mut argv: Vec<OsString> = std::iter::once("rsync").chain(words).map(OsString::from).collect();
     argv.push("--info=progress2".into());
     let end = if spec.is_file() { "" } else { "/" };
-    if spec.delete && !spec.is_file() {
+    if let Some(list) = &spec.only {
+        let mut from = OsString::from("--files-from=");
+        from.push(list);
+        argv.extend([from, "--from0".into()]);
+    } else if spec.delete && !spec.is_file() {
         argv.push("--delete-delay".into());
     }
     if spec.checksum {

@@ -30,11 +30,15 @@ while [ $# -gt 0 ]; do
         if [ "$real" != "$base/$near" ]; then echo outside; continue; fi
     fi
     have=$(cat "$note" 2>/dev/null)
-    if [ "-$kind" "./$tree" ] && [ "$have" = "$want" ] && [ -z "$(find "./$tree" -cnewer "$note" -print 2>&1 | head -n 1)" ]; then
+    found=differs
+    if [ -n "$have" ] && [ "-$kind" "./$tree" ] && [ -z "$(find "./$tree" -cnewer "$note" -print 2>&1 | head -n 1)" ]; then
+        found=behind
+    fi
+    if [ $found = behind ] && [ "$have" = "$want" ]; then
         echo same
     else
         rm -f "$note" && mkdir -p "./$folder" || exit 1
-        echo "differs $have"
+        echo "$found $have"
     fi
 done
 "#;
@@ -52,6 +56,8 @@ pub(super) enum Found {
     Outside,
     /// The note that was there, empty if none.
     Differs(String),
+    /// The note that was there, and nothing was changed after it: what is there is what was copied then.
+    Behind(String),
 }
 
 /// Reads the answers; `None` if they are not as many as `count`.
@@ -63,6 +69,7 @@ pub(super) fn parse(answers: &[u8], count: usize) -> Option<Vec<Found>> {
             None if line == "same" => Some(Found::Same),
             None if line == "outside" => Some(Found::Outside),
             Some(("differs", note)) => Some(Found::Differs(note.to_owned())),
+            Some(("behind", note)) => Some(Found::Behind(note.to_owned())),
             _ => None,
         })
         .collect::<Option<_>>()?;

@@ -44,6 +44,8 @@ pub enum JobState {
     Copied {
         bytes: u64,
         attempts: u32,
+        /// Only so many paths, all that had changed, were looked at.
+        only: Option<usize>,
     },
     Failed(RemoteError),
 }
@@ -170,7 +172,7 @@ impl Context<'_> {
                 let why = "a link leads out of the root of the host".to_owned();
                 return Err(RemoteError::Dangerous { path: job.full_path(), why });
             }
-            Found::Differs(note) => note,
+            Found::Differs(note) | Found::Behind(note) => note,
         };
         if job.spec.delete && !job.allow_collapse && state.has_collapsed(note) {
             let why = format!("it has {} files, less than half of what was copied last", state.count);
@@ -179,6 +181,12 @@ impl Context<'_> {
         let _slot = self.running.take(self.stop)?;
         let mut spec = job.spec.clone();
         spec.checksum |= state.is_disguised(note);
+        let only = if matches!(found, Found::Behind(_)) { job.list_changed(state, note) } else { None };
+        if let Some((list, _)) = &only {
+            spec.only = Some(list.clone());
+            // They are few, and what changed without a trace in size and time is among them.
+            spec.checksum = true;
+        }
         let mut report = |progress| (self.watcher)(job, progress);
         let done = transfer(&spec, link, &job.full_path(), self.patience, &mut report, &mut io::sink(), self.stop)?;
         // What changed while it was copied may have been copied in part: then there is no note.
@@ -186,14 +194,47 @@ impl Context<'_> {
             let words = [job.place.root.as_str(), &job.note_name(), &state.note()];
             // Without a note the next sync looks again; the copy itself is whole.
             let _ = link.script(script::AFTER, &words, self.stop)?;
+            job.remember(state);
         }
-        Ok(JobState::Copied { bytes: done.bytes, attempts: done.attempts })
+        let only = only.map(|(_, count)| count);
+        Ok(JobState::Copied { bytes: done.bytes, attempts: done.attempts, only })
     }
 }
 
 impl Job {
     fn full_path(&self) -> String {
         format!("{}/{}", self.place.root.trim_end_matches('/'), self.path)
+    }
+
+    /// Where it is remembered what was copied to this place.
+    fn listing_file(&self) -> Option<PathBuf> {
+        let place = self.place.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        let name = Digest::of(format!("{place}\0{}\0{}", self.place.root, self.path).as_bytes()).hex();
+        Some(self.spec.memory.as_ref()?.join(&name[..16]))
+    }
+
+    /// Writes a list of what changed since the state that is on the host; its file and how long it is. `None` where all
+    /// must be looked at.
+    fn list_changed(&self, state: &TreeState, note: &str) -> Option<(PathBuf, usize)> {
+        if self.spec.is_file() {
+            return None;
+        }
+        let file = self.listing_file()?;
+        let listing = std::fs::read(&file).ok()?;
+        let changed = state.changed_since(&listing, note)?;
+        let list = file.with_extension("changed");
+        let mut text = changed.join(&0);
+        text.push(0);
+        std::fs::write(&list, text).ok()?;
+        (!changed.is_empty()).then_some((list, changed.len()))
+    }
+
+    /// A listing that cannot be written only costs a look at everything the next time.
+    fn remember(&self, state: &TreeState) {
+        let Some(file) = self.listing_file() else { return };
+        let new = file.with_extension("new");
+        let _ = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let _ = std::fs::write(&new, state.listing()).and_then(|()| std::fs::rename(&new, &file));
     }
 
     /// What else decides about the copy.

@@ -21,12 +21,16 @@ fn job(source: &Path, place: &Place, path: &str) -> Job {
     Job { spec, place: place.clone(), path: path.to_owned(), allow_collapse: false }
 }
 
-/// Names, modes, times and contents are the same.
-fn assert_same(one: &Path, other: &Path) {
+/// What rsync would have to do about names, modes, times and contents.
+fn differences(one: &Path, other: &Path) -> String {
     let output =
         Command::new("rsync").args(["-anHci", "--delete", "--"]).arg(one.join("")).arg(other.join("")).output();
-    let output = output.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{} and {} differ", one.display(), other.display());
+    String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+}
+
+/// Names, modes, times and contents are the same.
+fn assert_same(one: &Path, other: &Path) {
+    assert_eq!(differences(one, other), "", "{} and {} differ", one.display(), other.display());
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn many_folders_reach_many_hosts_with_one_login_each() {
     };
     let reports = sync_all(&jobs, Limits::default(), Patience::default(), &programs(), &watcher, &StopToken::new());
     for (report, job) in reports.iter().zip(&jobs) {
-        assert!(matches!(report.state, JobState::Copied { bytes: 400_000.., attempts: 1 }), "{report:?}");
+        assert!(matches!(report.state, JobState::Copied { bytes: 400_000.., attempts: 1, only: None }), "{report:?}");
         assert_same(&job.spec.source, &Path::new(&job.place.root).join(&job.path));
     }
     assert!(sent.load(Ordering::SeqCst) >= 400_000);
@@ -71,6 +75,47 @@ fn many_folders_reach_many_hosts_with_one_login_each() {
     for job in &jobs {
         assert_same(&job.spec.source, &Path::new(&job.place.root).join(&job.path));
     }
+}
+
+/// What a watch needs: of a large tree only the changed paths are looked at, and never if the copy was touched.
+#[test]
+fn changed_paths_travel_alone() {
+    let (server, dir) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let source = dir.path().join("source");
+    fill(&source, 200);
+    let place = Place { target: Some(server.target()), root: dir.path().join("copy").to_str().unwrap().to_owned() };
+    let mut job = job(&source, &place, "tree");
+    job.spec.memory = Some(dir.path().join("memory"));
+    let copy = Path::new(&place.root).join("tree");
+    let only = |what: &str| {
+        let report = run(std::slice::from_ref(&job)).remove(0);
+        // The time of the folder itself is nobody's content, and it is in no list.
+        let differences = differences(&source, &copy);
+        assert!(differences.is_empty() || differences == ".d..t...... ./\n", "{what}: {differences}");
+        match report.state {
+            JobState::Copied { only, .. } => only,
+            other => panic!("{what}: {other:?}"),
+        }
+    };
+    assert_eq!(only("the first time"), None);
+    fs::write(source.join("d0/plain-0"), "changed").unwrap();
+    assert_eq!(only("a file"), Some(1));
+    fs::create_dir(source.join("new")).unwrap();
+    fs::write(source.join("new/file"), "new").unwrap();
+    fs::set_permissions(source.join("d0/plain-0"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(only("a folder, a file, a mode"), Some(3));
+    // Same size and time, other content.
+    let time = fs::metadata(source.join("new/file")).unwrap().modified().unwrap();
+    fs::write(source.join("new/file"), "old").unwrap();
+    fs::File::options().write(true).open(source.join("new/file")).unwrap().set_modified(time).unwrap();
+    assert_eq!(only("a disguised file"), Some(1));
+    assert_eq!(fs::read_to_string(copy.join("new/file")).unwrap(), "old");
+    fs::write(copy.join("d0/plain-0"), "touched").unwrap();
+    fs::write(source.join("d0/plain-0"), "again").unwrap();
+    assert_eq!(only("the copy was touched"), None);
+    fs::remove_file(source.join("new/file")).unwrap();
+    assert_eq!(only("something is gone"), None);
+    assert!(matches!(run(std::slice::from_ref(&job))[0].state, JobState::Same));
 }
 
 #[test]
