@@ -127,3 +127,38 @@ fn an_image_that_the_spec_prunes_goes_and_no_other() {
         assert_ne!(space.id(image), "", "{image}");
     }
 }
+
+#[test]
+fn old_images_are_cleaned_by_the_rules_and_first_shown_with_their_bytes() {
+    let space = Space::new("clean");
+    let mut ids = Vec::new();
+    for round in 0..3 {
+        space.append("images/leaf/note.txt", &format!("round {round}"));
+        space.run(&["build:leaf"]).fine();
+        ids.push(space.id("leaf"));
+    }
+    let held = || -> Vec<bool> {
+        ids.iter().map(|id| !docker(&["image", "inspect", "--format={{.Id}}", id]).is_empty()).collect()
+    };
+    let shown = space.say(&["clean", "--images", "--keep", "1", "--dry-run"]).fine();
+    assert_eq!(shown.stdout.lines().filter(|line| line.starts_with("would remove ")).count(), 2, "{}", shown.stdout);
+    let last = shown.stdout.lines().last().unwrap();
+    assert!(last.ends_with(" would be freed by 2 images, 3 kept"), "{last}");
+    assert_eq!(held(), [true; 3], "a dry run removes nothing");
+
+    // What was promoted stays, however old.
+    let key = docker(&["image", "inspect", "--format={{index .Config.Labels \"dev.xtask.key\"}}", &ids[0]]);
+    let line = format!(
+        r#"{{"v":1,"id":"1","time":"2026-01-01T00:00:00Z","who":"test","tool":"test","action":"promote","state":"done","moves":[{{"image":"leaf","name":"h/leaf","from":"a","to":"stable","old":null,"new":null,"key":"{key}"}}]}}"#
+    );
+    space.write("artifacts/promotions.jsonl", &format!("{line}\n"));
+    space.say(&["clean", "--images", "--keep", "1"]).fine();
+    assert_eq!(held(), [true, false, true]);
+    for image in ["base", "mid"] {
+        assert_ne!(space.id(image), "", "{image}: the others stand on it");
+    }
+    std::fs::remove_file(space.path("artifacts/promotions.jsonl")).unwrap();
+    space.say(&["clean", "--images", "--keep", "1"]).fine();
+    assert_eq!(held(), [false, false, true]);
+    assert_eq!(space.run(&["build:leaf"]).fine().started(), [""; 0], "and what is kept is up to date");
+}

@@ -224,6 +224,12 @@ pub(super) struct CleanArgs {
     /// Forget the cleaned tasks, too
     #[arg(long)]
     pub forget: bool,
+    /// Instead of what tasks made: images of the stack that the engine need not hold any longer
+    #[arg(long, conflicts_with_all = ["tasks", "clean_all", "clean_dep", "forget"])]
+    pub images: bool,
+    /// With --images: keep so many of each image on each branch; what was promoted is kept in any case
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "images")]
+    pub keep: usize,
     pub tasks: Vec<String>,
 }
 

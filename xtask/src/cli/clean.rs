@@ -14,6 +14,11 @@ use crate::world::World;
 
 pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> {
     let place = project::find(&args.file, world)?;
+    if args.images {
+        let services = super::stack::services(&place, world)?;
+        let fine = services.clean_images(args.keep, args.dry_run, &mut |line| world.out.line(line))?;
+        return Ok(u8::from(!fine));
+    }
     let load = LoadOptions { writes: args.forget && !args.dry_run, ..LoadOptions::default() };
     let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
     let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;

@@ -30,6 +30,16 @@ fn spec_path(file: &FileArgs, given: Option<&str>, world: &World) -> Result<(pro
     Ok((place, path))
 }
 
+/// The stack of tasks.yaml, for commands that ask about its images.
+pub(super) fn services(place: &project::Place, world: &World) -> Result<Arc<Services>, Diagnostics> {
+    let read = project::read(place, world, &project::LoadOptions::default())?;
+    let services = Services::new(&place.root, &world.env);
+    if let Some(path) = read.tasks.stack.and_then(|spec| RepoPath::from_root(&*spec.value)) {
+        services.use_spec(path);
+    }
+    Ok(services)
+}
+
 pub(super) fn spec(args: &SpecArgs, world: &World) -> Result<u8, Diagnostics> {
     let file = FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() };
     match &args.command {

@@ -9,6 +9,7 @@ pub mod key;
 pub mod lock;
 pub mod manifest;
 pub mod order;
+pub mod retention;
 pub mod spec;
 pub mod tags;
 pub mod types;

@@ -13,7 +13,7 @@ use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
 use super::veil::Veil;
-use super::{IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, text};
+use super::{BRANCH_LABEL, IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
@@ -218,6 +218,7 @@ impl ImageBuild {
         let mut labels = self.0.labels(image);
         labels.insert(KEY_LABEL.into(), key.hex());
         labels.insert(IMAGE_LABEL.into(), image.key.to_string());
+        labels.extend(self.0.git().branch.map(|branch| (BRANCH_LABEL.to_owned(), branch)));
         labels.extend(ancestry::labels(identity.dockerfile.target_base(), &identity.bases));
         let secrets = self.secrets(call, image, identity)?;
         let veil = Veil::over(&secrets);

@@ -7,6 +7,7 @@ mod base;
 mod branches;
 mod build;
 mod changes;
+mod cleaning;
 mod context_files;
 mod environment;
 mod identity;
@@ -88,5 +89,7 @@ pub(crate) const KEY_LABEL: &str = "dev.xtask.key";
 pub(crate) const PARENT_KEY_LABEL: &str = "dev.xtask.parent-key";
 /// Label of its name in the stack.
 pub(crate) const IMAGE_LABEL: &str = "dev.xtask.image";
+/// Label of the branch on which it was built first.
+pub(crate) const BRANCH_LABEL: &str = "dev.xtask.branch";
 /// Label of a base that was made here: what it was made from.
 pub(crate) const BASE_LABEL: &str = "dev.xtask.base";
