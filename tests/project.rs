@@ -27,6 +27,8 @@ mod play;
 mod process;
 #[path = "project/readme.rs"]
 mod readme;
+#[path = "project/seeds.rs"]
+mod seeds;
 #[path = "project/space.rs"]
 mod space;
 #[path = "project/stand_in.rs"]

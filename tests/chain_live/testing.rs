@@ -89,6 +89,7 @@ fn integration_tests_run_when_the_spec_says_and_have_their_own_report_and_log() 
     // Files of equal names in two folders, and no test at all.
     space.write("images/side/test/test_base.py", "def test_of_side():\n    pass\n");
     space.write("images/base/test/test_base.py", "");
+    space.write("tests/by_image/base/test_by_image.py", "def test_of_all_that_stand_on_base():\n    pass\n");
     let run = space.run(&["build-stack", "integration"]);
     assert_eq!(run.code, 1, "{}", run.stdout);
     let outcomes = run.outcomes();
@@ -99,6 +100,7 @@ fn integration_tests_run_when_the_spec_says_and_have_their_own_report_and_log() 
     assert!(space.read("artifacts/mid/integration.default.xml").contains(r#"failures="1""#));
     assert!(space.read("logs/mid.integration-tests.log").contains("test_integration_of_mid"));
     assert!(!space.read("logs/mid.basic-tests.log").contains("test_integration_of_mid"), "each has its own");
+    assert!(space.read("artifacts/side/tests.default.xml").contains("test_of_all_that_stand_on_base"));
     assert!(space.read("artifacts/side/integration.default.xml").contains("test_integration_of_side"));
     assert!(!space.path("artifacts/leaf/integration.default.xml").exists(), "the spec does not want them");
     let result = space.read(&format!("artifacts/{}-mid-t-dev.yaml", space.prefix));
