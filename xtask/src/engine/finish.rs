@@ -22,6 +22,7 @@ impl Run<'_> {
         let duration = self.begun.elapsed();
         let not_reached = self.not_reached();
         self.write_history(exit, duration)?;
+        self.project.db.is_in_place()?;
         self.options.steps.at(Step::Closed);
         self.project.files.save();
         let (counts, saved) = (self.counts, self.saved);

@@ -2,7 +2,8 @@
 //!
 //! Knows nothing of what a verdict is. WAL with `synchronous=NORMAL`: a killed process loses nothing; a power cut may
 //! lose the last commits, which is harmless since a record that reappears is for other inputs, or its targets differ.
-//! Every row carries a checksum of its own, because SQLite's pages have none.
+//! Every row carries a checksum of its own, because SQLite's pages have none; its lowest byte repeats what happened after
+//! the success, so that no single damaged bit makes a withdrawn record count.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,8 @@ pub struct RunTaskRow {
 pub struct StateDb {
     connection: Option<Connection>,
     in_transaction: bool,
+    /// Where it is written, with the number of the file that was opened.
+    file: Option<(PathBuf, u64)>,
 }
 
 impl StateDb {
@@ -86,13 +89,14 @@ impl StateDb {
                 connect(&file).map_err(|problem| cannot_open(&problem))?
             }
         };
-        Ok((Self { connection: Some(connection), in_transaction: false }, warnings))
+        let number = number_of(&file).unwrap_or(0);
+        Ok((Self { connection: Some(connection), in_transaction: false, file: Some((file, number)) }, warnings))
     }
 
     /// Opens without ever writing: for dry runs, explain, list. Absent or unusable counts as empty.
     pub fn open_read_only(root: &Path) -> Result<Self, Diagnostic> {
         let file = root.join(super::STATE_DIR).join("state.db");
-        let empty = Self { connection: None, in_transaction: false };
+        let empty = Self { connection: None, in_transaction: false, file: None };
         if !file.exists() {
             return Ok(empty);
         }
@@ -103,7 +107,7 @@ impl StateDb {
         let uri = format!("file:{}{suffix}", percent(&file));
         let Ok(connection) = Connection::open_with_flags(uri, flags) else { return Ok(empty) };
         match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)) {
-            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false }),
+            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false, file: None }),
             Ok(found) if found > FORMAT => Err(newer(found)),
             _ => Ok(empty),
         }
@@ -118,15 +122,17 @@ impl StateDb {
                 let name: String = row.get(0)?;
                 let head: Option<Vec<u8>> = row.get(1)?;
                 let checksum: i64 = row.get(2)?;
-                let success = head
-                    .filter(|head| checksum_of(&name, head) == checksum)
-                    .and_then(|head| postcard::from_bytes(&head).ok());
-                let record = Record { success, attempt: attempt_of(row.get(3)?), ignored: row.get(4)? };
-                Ok((name, record))
+                let (attempt, ignored): (i64, bool) = (row.get(3)?, row.get(4)?);
+                let sum = head.as_ref().map_or(0, |head| checksum_of(&name, head));
+                if checksum != sum | seal(attempt, ignored) {
+                    return Ok((name, Record::default()));
+                }
+                let success = head.and_then(|head| postcard::from_bytes(&head).ok());
+                Ok((name, Record { success, attempt: attempt_of(attempt), ignored }))
             })?;
             rows.collect()
         };
-        read().map_err(|error| failed("read", &error))
+        read().map_err(|error| self.broken("read", &error))
     }
 
     /// The parts of the fingerprint of a task's last success; empty if they are lost.
@@ -144,8 +150,8 @@ impl StateDb {
     /// Says that these tasks are about to run: from now on their records of success do not count.
     pub fn withdraw(&mut self, task: &str) -> Result<(), Diagnostic> {
         self.execute(
-            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 1, 0)
-             ON CONFLICT (name) DO UPDATE SET attempt = 1",
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | 1, 1, 0)
+             ON CONFLICT (name) DO UPDATE SET attempt = 1, checksum = (checksum & ~255) | 16 | 1 | (ignored << 3)",
             params![task],
         )
     }
@@ -157,8 +163,8 @@ impl StateDb {
         let parts = postcard::to_stdvec(parts).unwrap_or_default();
         let checksum = checksum_of(task, &head);
         self.execute(
-            "INSERT INTO task (name, head, checksum, parts, attempt, ignored) VALUES (?1, ?2, ?3, ?4, 0, 0)
-             ON CONFLICT (name) DO UPDATE SET head = ?2, checksum = ?3, parts = ?4, attempt = 0",
+            "INSERT INTO task (name, head, checksum, parts, attempt, ignored) VALUES (?1, ?2, ?3 | 16, ?4, 0, 0)
+             ON CONFLICT (name) DO UPDATE SET head = ?2, checksum = ?3 | 16 | (ignored << 3), parts = ?4, attempt = 0",
             params![task, head, checksum, parts],
         )
     }
@@ -166,8 +172,8 @@ impl StateDb {
     /// Records how an attempt ended that was no success. The last success stays, for reasons and values.
     pub fn fail(&mut self, task: &str, attempt: LastAttempt) -> Result<(), Diagnostic> {
         self.execute(
-            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, ?2, 0)
-             ON CONFLICT (name) DO UPDATE SET attempt = ?2",
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | ?2, ?2, 0)
+             ON CONFLICT (name) DO UPDATE SET attempt = ?2, checksum = (checksum & ~255) | 16 | ?2 | (ignored << 3)",
             params![task, attempt_code(attempt)],
         )
     }
@@ -175,14 +181,17 @@ impl StateDb {
     /// Takes back a withdrawal, where nothing was started after all.
     pub fn restore(&mut self, task: &str, attempt: Option<LastAttempt>) -> Result<(), Diagnostic> {
         let code = attempt.map_or(0, attempt_code);
-        self.execute("UPDATE task SET attempt = ?2 WHERE name = ?1", params![task, code])
+        self.execute(
+            "UPDATE task SET attempt = ?2, checksum = (checksum & ~255) | 16 | ?2 | (ignored << 3) WHERE name = ?1",
+            params![task, code],
+        )
     }
 
     /// Removes the record; the mark `forgotten` stays, so that the next run can say why it runs.
     pub fn forget(&mut self, task: &str) -> Result<(), Diagnostic> {
         self.execute(
-            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 4, 0)
-             ON CONFLICT (name) DO UPDATE SET head = NULL, checksum = 0, parts = NULL, attempt = 4, ignored = 0",
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | 4, 4, 0)
+             ON CONFLICT (name) DO UPDATE SET head = NULL, checksum = 16 | 4, parts = NULL, attempt = 4, ignored = 0",
             params![task],
         )
     }
@@ -194,8 +203,8 @@ impl StateDb {
 
     pub fn set_ignored(&mut self, task: &str, ignored: bool) -> Result<(), Diagnostic> {
         self.execute(
-            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 0, 0, ?2)
-             ON CONFLICT (name) DO UPDATE SET ignored = ?2",
+            "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | (?2 << 3), 0, ?2)
+             ON CONFLICT (name) DO UPDATE SET ignored = ?2, checksum = (checksum & ~255) | 16 | attempt | (?2 << 3)",
             params![task, ignored],
         )
     }
@@ -264,9 +273,35 @@ impl StateDb {
         if std::mem::take(&mut self.in_transaction)
             && let Some(connection) = &self.connection
         {
-            connection.execute_batch("COMMIT").map_err(|error| failed("write", &error))?;
+            connection.execute_batch("COMMIT").map_err(|error| self.broken("write", &error))?;
         }
         Ok(())
+    }
+
+    /// Whether what was written can be found again: the folder may have been removed under a run.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn is_in_place(&self) -> Result<(), Diagnostic> {
+        match &self.file {
+            Some((file, number)) if number_of(file) != Some(*number) => {
+                Err(Diagnostic::error("`.xtask` was removed while the run used it")
+                    .note("what ran is not recorded, and will run again"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error of a statement. Damage that shows only now is put aside, so that the next run begins anew.
+    fn broken(&self, verb: &str, error: &rusqlite::Error) -> Diagnostic {
+        let diagnostic = failed(verb, error);
+        match &self.file {
+            Some((file, _)) if is_damage(error) => match quarantine(file, error) {
+                Ok(aside) => diagnostic.note(aside.message),
+                Err(cause) => diagnostic.cause(&cause),
+            },
+            _ => diagnostic,
+        }
     }
 
     fn execute(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<(), Diagnostic> {
@@ -279,7 +314,7 @@ impl StateDb {
             connection.prepare_cached(sql)?.execute(params)?;
             Ok(())
         };
-        run().map_err(|error| failed("write", &error))?;
+        run().map_err(|error| self.broken("write", &error))?;
         self.in_transaction = true;
         Ok(())
     }
@@ -290,6 +325,11 @@ impl Drop for StateDb {
         // Errors were reported by every earlier commit; at the end there is nobody left to tell.
         let _ = self.commit();
     }
+}
+
+/// The number of a file on its file system.
+fn number_of(file: &Path) -> Option<u64> {
+    std::fs::metadata(file).ok().map(|meta| std::os::unix::fs::MetadataExt::ino(&meta))
 }
 
 enum Problem {
@@ -332,6 +372,15 @@ fn connect(file: &Path) -> Result<Connection, Problem> {
     let tasks: i64 = connection.query_row("SELECT count(*) FROM task", [], |row| row.get(0))?;
     let runs: i64 = connection.query_row("SELECT count(*) FROM run", [], |row| row.get(0))?;
     debug_assert!(tasks >= 0 && runs >= 0);
+    // Compiled, not run: a schema that is damaged shows here, too.
+    for statement in [
+        "SELECT run, task, outcome, seconds, reasons, key FROM run_task",
+        "SELECT id, started, seconds, exit, command FROM run",
+        "INSERT INTO task (name, head, checksum, parts, attempt, ignored) VALUES ('', NULL, 0, NULL, 0, 0)
+         ON CONFLICT (name) DO NOTHING",
+    ] {
+        drop(connection.prepare(statement)?);
+    }
     Ok(connection)
 }
 
@@ -358,7 +407,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     ) || matches!(error, rusqlite::Error::SqlInputError { .. } | rusqlite::Error::InvalidColumnType(..))
 }
 
-fn quarantine(file: &Path, problem: &Problem) -> std::io::Result<Diagnostic> {
+fn quarantine(file: &Path, problem: &dyn std::fmt::Display) -> std::io::Result<Diagnostic> {
     let stamp = super::files::now_ns() / 1_000_000_000;
     let aside = PathBuf::from(format!("{}.damaged-{stamp}", file.display()));
     std::fs::rename(file, &aside)?;
@@ -392,8 +441,13 @@ fn checksum_of(name: &str, head: &[u8]) -> i64 {
     let mut hasher = crate::model::digest::Hasher::new();
     hasher.field(name.as_bytes()).field(head);
     let digest = hasher.finish();
-    // Never 0, which marks a row without a success.
-    digest.0[..8].iter().fold(0_i64, |number, byte| (number << 8) | i64::from(*byte)) | 1
+    // The lowest byte is the seal.
+    digest.0[..8].iter().fold(0_i64, |number, byte| (number << 8) | i64::from(*byte)) & !255
+}
+
+/// The lowest byte of a checksum, as the statements above write it.
+fn seal(attempt: i64, ignored: bool) -> i64 {
+    16 | attempt | (i64::from(ignored) << 3)
 }
 
 fn attempt_code(attempt: LastAttempt) -> i64 {

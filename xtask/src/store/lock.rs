@@ -85,7 +85,14 @@ impl LockError {
                 .cause(cause)
                 .note(format!("`{}` is on a file system where two runs could not be kept apart", dir.display()))
                 .help("keep the workspace on a local file system"),
-            Self::Unusable { cause, .. } => error.cause(cause),
+            Self::Unusable { file, cause } => {
+                let dir = if file.is_dir() { file } else { file.parent().unwrap_or(file) }.display();
+                error.cause(cause).help(match cause.kind() {
+                    io::ErrorKind::PermissionDenied => format!("sudo chown -R \"$USER\" '{dir}'"),
+                    io::ErrorKind::ReadOnlyFilesystem => format!("sudo mount -o remount,rw '{dir}'"),
+                    _ => format!("mv '{dir}' '{dir}.old'"),
+                })
+            }
             Self::Stopped { .. } => error,
         }
     }
