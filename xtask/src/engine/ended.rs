@@ -73,6 +73,11 @@ impl Run<'_> {
             let own = inputs::target_paths(&self.graph, id);
             changed.retain(|path| !task.in_out && !own.contains(path));
         }
+        for path in &changed {
+            let warning =
+                Diagnostic::warning(format!("file_dep `{path}` of task `{}` changed while it ran", task.name));
+            self.emit(Event::Notice(Box::new(warning.note("the task will run again next time"))));
+        }
         if task.in_out {
             // Their content after the run is the baseline.
             self.inputs.remove(&id);

@@ -200,6 +200,7 @@ impl<'a> Run<'a> {
     pub(super) fn begin(&mut self, selection: &Selection) {
         let plan = graph::closure(&self.graph, selection, self.options.single);
         self.whole_groups(selection);
+        self.project.files.stop_with(&self.options.stop);
         self.project.files.next_epoch();
         let fetched = inputs::prefetch(self.project, &plan);
         self.inputs = fetched.into_iter().map(|(id, inputs)| (id, (0, inputs))).collect();

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::statcache::{self, Cached};
 use crate::model::digest::Hasher;
-use crate::model::{Digest, RepoPath};
+use crate::model::{Digest, RepoPath, StopToken};
 
 /// What the system says about a file without reading it. Compared for equality only, never with "newer than".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -92,6 +92,7 @@ pub struct Files {
     cache_file: PathBuf,
     cache_is_dirty: bool,
     epoch: u32,
+    stop: StopToken,
 }
 
 impl Files {
@@ -112,7 +113,13 @@ impl Files {
             cache_file,
             cache_is_dirty: false,
             epoch: 0,
+            stop: StopToken::new(),
         })
+    }
+
+    /// From now on a request to stop ends the reading of a file; that file counts as unreadable.
+    pub fn stop_with(&mut self, stop: &StopToken) {
+        self.stop = stop.clone();
     }
 
     pub fn root(&self) -> &Path {
@@ -133,10 +140,10 @@ impl Files {
         stale.sort_unstable();
         stale.dedup();
         let observed: Vec<FileState> = if stale.len() < 16 {
-            stale.iter().map(|path| look(&self.root_fd, path, self.cache.get(*path))).collect()
+            stale.iter().map(|path| look(&self.root_fd, path, self.cache.get(*path), &self.stop)).collect()
         } else {
-            let (fd, cache) = (&self.root_fd, &self.cache);
-            stale.par_iter().with_min_len(16).map(|path| look(fd, path, cache.get(*path))).collect()
+            let (fd, cache, stop) = (&self.root_fd, &self.cache, &self.stop);
+            stale.par_iter().with_min_len(16).map(|path| look(fd, path, cache.get(*path), stop)).collect()
         };
         for (path, state) in stale.into_iter().zip(observed) {
             self.remember(path, &state);
@@ -195,7 +202,7 @@ pub(super) fn now_ns() -> i64 {
 /// Observes one path below `root` now, without any memory: for workers, right after an action.
 pub fn observe_now(root: &Path, path: &RepoPath) -> FileState {
     match rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(fd) => look(&fd, path, None),
+        Ok(fd) => look(&fd, path, None, &StopToken::new()),
         Err(error) => FileState::Unreadable(error.to_string().into()),
     }
 }
@@ -205,7 +212,7 @@ pub fn stat_now(root: &Path, path: &RepoPath) -> Option<StatTuple> {
     rustix::fs::lstat(root.join(path.as_path())).ok().map(|stat| tuple(&stat))
 }
 
-fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>) -> FileState {
+fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>, stop: &StopToken) -> FileState {
     let name = if path.as_bytes().is_empty() { Path::new(".") } else { path.as_path() };
     let stat = match rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
@@ -216,10 +223,10 @@ fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>) -> FileState {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => match cached.filter(|cached| cached.stat == seen && cached.trusted()) {
             Some(cached) => FileState::File { stat: seen, digest: cached.digest },
-            None => hash_file(root, name, seen),
+            None => hash_file(root, name, seen, stop),
         },
         FileType::Directory => FileState::Directory { stat: seen },
-        FileType::Symlink => hash_link(root, name, seen),
+        FileType::Symlink => hash_link(root, name, seen, stop),
         _ => FileState::Special,
     }
 }
@@ -235,9 +242,9 @@ fn tuple(stat: &Stat) -> StatTuple {
     }
 }
 
-fn hash_file(root: &OwnedFd, name: &Path, seen: StatTuple) -> FileState {
+fn hash_file(root: &OwnedFd, name: &Path, seen: StatTuple, stop: &StopToken) -> FileState {
     let opened = rustix::fs::openat(root, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
-    let digest = opened.map_err(io::Error::from).and_then(|fd| digest_of(File::from(fd), seen.size));
+    let digest = opened.map_err(io::Error::from).and_then(|fd| digest_of(File::from(fd), seen.size, stop));
     match digest {
         Ok(digest) => FileState::File { stat: seen, digest },
         Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Missing,
@@ -246,10 +253,13 @@ fn hash_file(root: &OwnedFd, name: &Path, seen: StatTuple) -> FileState {
 }
 
 /// Reads to the end whatever the size was: a file that shrinks or grows meanwhile is simply another file.
-fn digest_of(mut file: File, size: u64) -> io::Result<Digest> {
+fn digest_of(mut file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; (size as usize + 1).clamp(512, 1 << 18)];
     loop {
+        if stop.is_requested() {
+            return Err(io::Error::other("interrupted"));
+        }
         match file.read(&mut buffer) {
             Ok(0) => return Ok(Digest(hasher.finalize().into())),
             Ok(read) => hasher.update(&buffer[..read]),
@@ -260,7 +270,7 @@ fn digest_of(mut file: File, size: u64) -> io::Result<Digest> {
 }
 
 /// A link counts by its text and by the content of the file that it leads to.
-fn hash_link(root: &OwnedFd, name: &Path, seen: StatTuple) -> FileState {
+fn hash_link(root: &OwnedFd, name: &Path, seen: StatTuple, stop: &StopToken) -> FileState {
     let text = match rustix::fs::readlinkat(root, name, Vec::new()) {
         Ok(text) => text,
         Err(error) => return FileState::Unreadable(error.to_string().into()),
@@ -269,7 +279,7 @@ fn hash_link(root: &OwnedFd, name: &Path, seen: StatTuple) -> FileState {
     hasher.field(text.as_bytes());
     match rustix::fs::statat(root, name, AtFlags::empty()) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-            if let FileState::File { digest, .. } = hash_file(root, name, tuple(&stat)) {
+            if let FileState::File { digest, .. } = hash_file(root, name, tuple(&stat), stop) {
                 hasher.field(digest.0);
             }
         }
