@@ -195,7 +195,15 @@ pub(super) fn open(
         .map(|task| {
             plan::links_of(&actions, task).unwrap_or_else(|found| {
                 // What is wrong with the stack is found again with every task of it.
-                problems.extend(found.0.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+                for problem in found.0 {
+                    let is_known =
+                        |known: &Diagnostic| known.message == problem.message && known.causes == problem.causes;
+                    if problem.places.is_empty() && !problems.iter().any(is_known) {
+                        problems.push(problem.at(task.place.clone()));
+                    } else if !problem.places.is_empty() && !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }
                 graph::Links::default()
             })
         })

@@ -272,7 +272,10 @@ fn ask(world: &LoadWorld<'_>, stack: Option<&At<Arc<str>>>, node: &Node, cx: &mu
     match (world.images)(&stack.value) {
         Ok(images) => images,
         Err(errors) => {
-            cx.errors.extend(errors);
+            // What is wrong with the whole spec has no place in it.
+            let placed =
+                |error: Diagnostic| if error.places.is_empty() { error.at(stack.place.clone()) } else { error };
+            cx.errors.extend(Diagnostics(errors.0.into_iter().map(placed).collect()));
             Vec::new()
         }
     }
