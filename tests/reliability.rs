@@ -4,11 +4,23 @@
 #[path = "support/faults/mod.rs"]
 mod faults;
 
+#[path = "reliability/fuzz.rs"]
+mod fuzz;
+#[path = "reliability/inputs.rs"]
+mod inputs;
 #[path = "reliability/kills.rs"]
 mod kills;
 #[path = "reliability/laws.rs"]
 mod laws;
 #[path = "reliability/model.rs"]
 mod model;
+#[path = "reliability/page.rs"]
+mod page;
 #[path = "reliability/plans.rs"]
 mod plans;
+#[path = "reliability/processes.rs"]
+mod processes;
+#[path = "reliability/state.rs"]
+mod state;
+#[path = "reliability/truth.rs"]
+mod truth;

@@ -102,6 +102,45 @@ impl Mill {
     }
 }
 
+impl Mill {
+    /// One fault, and what the run said that it hit. Damaged state may cost one more run.
+    fn befall(&self, fault: usize, random: &mut Random) -> Ran {
+        let root = self.space.root();
+        let command = program(root, &["run", "--reporter", "json", "-n", "3"]);
+        match fault {
+            0 => {
+                let mut running = Running::start(root, &["run", "--reporter", "json", "-n", "3"]);
+                std::thread::sleep(Duration::from_micros(random.below(80_000) as u64));
+                running.signal(Signal::KILL);
+                let code = running.end();
+                running.said(code)
+            }
+            1 => strace::kill_at(&command, strace::WRITES, 1 + random.below(80)),
+            2 => strace::error_at(&command, "pwrite64,fsync,fdatasync,ftruncate,rename", "EIO", 1 + random.below(40)),
+            _ => {
+                let name = ["state.db", "files.bin"][random.below(2)];
+                let file = self.space.path(&format!(".xtask/{name}"));
+                let mut bytes = std::fs::read(&file).expect("the state");
+                let at = random.below(bytes.len());
+                if fault == 3 {
+                    bytes[at] ^= 1 << random.below(8);
+                } else {
+                    bytes.truncate(at);
+                }
+                std::fs::write(&file, bytes).expect("the state");
+                let ran = run(root, &[]);
+                if ran.err.contains("was written by a newer version") {
+                    std::fs::remove_dir_all(self.space.path(".xtask")).expect("the state");
+                } else {
+                    assert!(ran.exit == 0 || ran.err.contains("put aside"), "exit {}: {}", ran.exit, ran.err);
+                }
+                // What it told may rest on what was put aside.
+                Ran::new(0, String::new(), String::new())
+            }
+        }
+    }
+}
+
 #[test]
 fn u1_killed_at_any_instant_the_next_run_is_right() {
     let mut random = Random::new();
@@ -267,4 +306,30 @@ fn p10_a_panic_in_a_worker_fails_the_run_and_leaves_the_state_sane() {
             model.files.insert("in/0".into(), format!("{step:?} {times}\n"));
         }
     }
+}
+
+#[test]
+fn n1_random_faults_one_after_the_other() {
+    let mut random = Random::new();
+    let seed = random.0;
+    let time = soak().unwrap_or(Duration::from_secs(6));
+    let begun = Instant::now();
+    let (mut graphs, mut faults) = (0, 0);
+    while begun.elapsed() < time {
+        let tasks = 4 + 4 * random.below(6);
+        let mut mill = Mill::new(Space::new(), tasks);
+        graphs += 1;
+        run(mill.space.root(), &[]).fine();
+        for round in 0..6 {
+            for _ in 0..=random.below(3) {
+                let (task, content) = (random.below(tasks), random.below(1_000));
+                mill.source(task, content);
+            }
+            let fault = random.below(5);
+            let before = mill.befall(fault, &mut random);
+            mill.recovers(&before, &format!("seed {seed}, graph {graphs}, round {round}, fault {fault}"));
+            faults += 1;
+        }
+    }
+    report("N1", &format!("{faults} faults on {graphs} graphs, seed {seed}, 0 wrong"));
 }

@@ -5,6 +5,7 @@ pub mod counts;
 pub mod helper;
 pub mod namespace;
 pub mod program;
+pub mod pty;
 pub mod space;
 pub mod steps;
 pub mod strace;

@@ -61,7 +61,14 @@ impl Space {
 
     /// Any command line, in this process.
     pub fn command(&self, words: &[&str]) -> Ran {
-        let (mut world, captured) = World::captured(self.root().to_owned(), environment());
+        self.command_with(words, &[])
+    }
+
+    /// The same with these variables.
+    pub fn command_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut env = environment();
+        env.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        let (mut world, captured) = World::captured(self.root().to_owned(), env);
         self.mixer.add_to(&mut world.extra);
         let exit = xtask::run(words.iter().copied(), &world);
         Ran::new(exit, captured.out(), captured.err())
@@ -70,6 +77,10 @@ impl Space {
     /// `run --reporter json` with these words, in this process.
     pub fn run(&self, words: &[&str]) -> Ran {
         self.command(&[&["run", "--reporter", "json"], words].concat())
+    }
+
+    pub fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+        self.command_with(&[&["run", "--reporter", "json"], words].concat(), variables)
     }
 }
 
@@ -127,16 +138,24 @@ pub enum Note {
     Text(String),
 }
 
-/// The actions `mix` (reads files, writes others) and `note`.
+type Poker = Box<dyn FnMut() + Send>;
+
+/// The actions `mix` (reads files, writes others), `note`, and `poke` (does what the test says).
 #[derive(Clone, Default)]
 pub struct Mixer {
     notes: Arc<Mutex<Vec<Note>>>,
+    poke: Arc<Mutex<Option<Poker>>>,
 }
 
 impl Mixer {
     /// What was noted since the last call.
     pub fn take(&self) -> Vec<Note> {
         std::mem::take(&mut *self.notes.lock().expect("no panic"))
+    }
+
+    /// What the action `poke` does from now on.
+    pub fn on_poke(&self, poke: impl FnMut() + Send + 'static) {
+        *self.poke.lock().expect("no panic") = Some(Box::new(poke));
     }
 
     fn add(&self, note: Note) {
@@ -146,11 +165,13 @@ impl Mixer {
     pub fn add_to(&self, actions: &mut ActionSet) {
         actions.add(Mix(self.clone()));
         actions.add(Say(self.clone()));
+        actions.add(Poke(self.clone()));
     }
 }
 
 struct Mix(Mixer);
 struct Say(Mixer);
+struct Poke(Mixer);
 
 fn texts<'a>(args: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
     args[name].as_array().into_iter().flatten().filter_map(Value::as_str)
@@ -191,6 +212,19 @@ impl ActionType for Say {
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         self.0.add(Note::Text(xtask::action::text("note", call.args, "text")?.to_owned()));
+        Ok(Done::default())
+    }
+}
+
+impl ActionType for Poke {
+    fn name(&self) -> &'static str {
+        "poke"
+    }
+
+    fn run(&self, _: &Call<'_>) -> Result<Done, Failure> {
+        if let Some(poke) = &mut *self.0.poke.lock().expect("no panic") {
+            poke();
+        }
         Ok(Done::default())
     }
 }

@@ -138,6 +138,8 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Check everything: format, lints, tests, the stack
     Ci(CiArgs),
+    /// Run the long forms of the reliability tests, and print what each came to
+    Soak(SoakArgs),
     /// Say which images and tests changed files concern
     Affected(AffectedArgs),
     /// Print the script that completes commands, tasks and their params in a shell
@@ -318,6 +320,18 @@ pub(super) struct CiArgs {
     /// Without building the real stack
     #[arg(long)]
     pub fast: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SoakArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// How long a row may take that could go on for ever: fuzzing, random faults
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub seconds: u64,
+    /// Only these rows of docs/reliability.md, such as U1,D2
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub rows: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -12,16 +12,7 @@ pub(super) fn ci(args: &CiArgs, world: &World) -> Result<u8, Diagnostics> {
     let place = super::project::find(&args.file, world)?;
     let shell = Shell::new().map_err(|error| Diagnostic::error("no shell for the chores").cause(error))?;
     shell.change_dir(&place.root);
-    // What cargo set for this very program would make the cargo below build everything anew.
-    for name in world.env.keys().filter_map(|name| name.to_str()) {
-        if name.starts_with("CARGO_PKG")
-            || name.starts_with("CARGO_MANIFEST")
-            || name == "CARGO"
-            || name == "RUSTUP_TOOLCHAIN"
-        {
-            shell.set_var(name, "");
-        }
-    }
+    forget_cargo(&shell, world);
     let mut failed = Vec::new();
     let mut step = |name: &str, command: Cmd<'_>| {
         world.err.line(&format!("==> {name}: {command}"));
@@ -65,6 +56,19 @@ fn install_doit(shell: &Shell, root: &std::path::Path, world: &World) {
         if let Err(error) = command.quiet().run() {
             world.err.line(&format!("warning: doit could not be installed: {error}"));
             return;
+        }
+    }
+}
+
+/// What cargo set for this very program would make the cargo below build everything anew.
+pub(super) fn forget_cargo(shell: &Shell, world: &World) {
+    for name in world.env.keys().filter_map(|name| name.to_str()) {
+        if name.starts_with("CARGO_PKG")
+            || name.starts_with("CARGO_MANIFEST")
+            || name == "CARGO"
+            || name == "RUSTUP_TOOLCHAIN"
+        {
+            shell.set_var(name, "");
         }
     }
 }

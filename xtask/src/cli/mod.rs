@@ -26,6 +26,7 @@ mod project;
 mod records;
 mod run;
 mod schema;
+mod soak;
 mod stack;
 mod stack_report;
 mod task_command;
@@ -102,6 +103,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Env(args) => env::env(&args, world),
         args::Command::Doctor(args) => doctor::doctor(&args, world),
         args::Command::Ci(args) => ci::ci(&args, world),
+        args::Command::Soak(args) => soak::soak(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),
         args::Command::Spec(args) => stack::spec(&args, world),
         args::Command::Schema(args) => schema::schema(&args, world),
