@@ -83,6 +83,9 @@ impl Run<'_> {
             self.inputs.remove(&id);
             decision.fingerprint = self.decision(id).fingerprint;
         }
+        if self.has_depfile(id) {
+            changed.extend(self.take_depfile(id, &mut decision)?);
+        }
         self.write_success(id, &decision, finished.duration.as_secs_f64(), changed)
     }
 

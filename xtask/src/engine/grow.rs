@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decide;
+use super::decide::{self, Decision};
 use super::inputs;
 use crate::graph::{self, Graph, Selection, TaskId, Why};
 use crate::model::task::CalcDep;
@@ -168,6 +168,40 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The tasks that compute dependencies of this one, as far as they are known.
+    fn sources(&self, id: TaskId) -> Vec<TaskId> {
+        let named = self.graph.task(id).calc_dep.iter().filter_map(|dep| match &dep.value {
+            CalcDep::Task(name) => self.graph.find(name),
+            CalcDep::Depfile(_) => None,
+        });
+        named.chain(self.extras.get(&id).into_iter().flat_map(|computed| computed.sources.clone())).collect()
+    }
+
+    pub(super) fn has_depfile(&self, id: TaskId) -> bool {
+        self.graph.task(id).calc_dep.iter().any(|dep| matches!(dep.value, CalcDep::Depfile(_)))
+    }
+
+    /// The depfile that a task has written names more inputs: they are signed as they are now. Gives those that may have
+    /// changed since the task was started.
+    pub(super) fn take_depfile(&mut self, id: TaskId, decision: &mut Decision) -> Result<Vec<RepoPath>, Diagnostic> {
+        let sources = self.sources(id);
+        let all = decide::calculated(self.project, id, &sources, &self.results)?;
+        self.extras.entry(id).or_default().extra = all.extra;
+        self.inputs.remove(&id);
+        let now = self.decision(id);
+        if matches!(now.verdict, Verdict::Error(_)) {
+            return Ok(Vec::new());
+        }
+        let begun = self.begun_at.get(&id).copied().unwrap_or(0);
+        let files = &self.project.files;
+        let is_young = |path: &&RepoPath| files.peek(path).stat().is_some_and(|stat| stat.ctime_ns >= begun);
+        let new = now.inputs.iter().filter(|path| decision.inputs.binary_search(path).is_err());
+        let young = new.filter(is_young).cloned().collect();
+        decision.fingerprint = now.fingerprint.as_before(&decision.fingerprint);
+        decision.inputs = now.inputs;
+        Ok(young)
+    }
+
     /// calc_dep: adds what other tasks computed. False if the task has to wait for more tasks.
     pub(super) fn compute_dependencies(&mut self, id: TaskId) -> Result<bool, Diagnostic> {
         let graph = self.graph.clone();
@@ -175,15 +209,7 @@ impl Run<'_> {
         if task.calc_dep.is_empty() {
             return Ok(true);
         }
-        let mut sources: Vec<TaskId> = task
-            .calc_dep
-            .iter()
-            .filter_map(|dep| match &dep.value {
-                CalcDep::Task(name) => graph.find(name),
-                CalcDep::Depfile(_) => None,
-            })
-            .collect();
-        sources.extend(self.extras.get(&id).into_iter().flat_map(|computed| computed.sources.clone()));
+        let sources = self.sources(id);
         let all = match decide::calculated(self.project, id, &sources, &self.results) {
             Ok(all) => all,
             Err(problem) => {

@@ -40,6 +40,8 @@ pub(super) struct Job {
     pub grace: Duration,
     /// Inputs as they were decided upon, to be compared after the last action.
     pub inputs: Vec<(RepoPath, Option<StatTuple>)>,
+    /// What is replaced in all output and in values.
+    pub secrets: Vec<String>,
     /// Targets to be verified and hashed after the last action.
     pub targets: Vec<(RepoPath, bool)>,
 }

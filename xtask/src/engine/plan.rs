@@ -243,6 +243,7 @@ impl Predictor<'_> {
             grace: self.options.grace,
             inputs: Vec::new(),
             targets: Vec::new(),
+            secrets: Vec::new(),
         };
         Some(probe::probe(&job))
     }

@@ -79,6 +79,8 @@ pub(super) struct Run<'a> {
     pub(super) narrow: HashMap<TaskId, Vec<TaskId>>,
     /// Words that turned out to stand for nothing.
     pub(super) unknown: usize,
+    /// When tasks with a depfile were started, in the nanoseconds of file times.
+    pub(super) begun_at: HashMap<TaskId, i64>,
     /// In order of start, for teardowns.
     pub(super) started: Vec<TaskId>,
     pub(super) counts: Counts,
@@ -153,6 +155,7 @@ impl<'a> Run<'a> {
             later: options.later.clone(),
             narrow: HashMap::new(),
             unknown: 0,
+            begun_at: HashMap::new(),
             started: Vec::new(),
             counts: Counts::default(),
             saved: Duration::ZERO,
@@ -350,6 +353,12 @@ pub(super) fn unix_seconds() -> i64 {
 
 pub(super) fn unix_millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The clock of file times goes in steps of some milliseconds, so this is a little before now.
+pub(super) fn file_time() -> i64 {
+    const STEP: i64 = 10_000_000;
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64 - STEP)
 }
 
 /// A panic on a worker is a bug of ours, and must not hang the run.

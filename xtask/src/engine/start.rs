@@ -18,7 +18,7 @@ use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Task, Verdict};
 use crate::rebuild::LastAttempt;
 
 use super::ended::Ended;
-use super::run::{Run, guarded};
+use super::run::{Run, file_time, guarded};
 
 impl Run<'_> {
     pub(super) fn start_queued(&mut self) -> Result<(), Diagnostic> {
@@ -62,6 +62,9 @@ impl Run<'_> {
         let title = title.map_or_else(|| task.name.clone(), Arc::from);
         if !task.restart || !self.started.contains(&id) {
             self.started.push(id);
+            if self.has_depfile(id) {
+                self.begun_at.insert(id, file_time());
+            }
         }
         if task.restart {
             job.stop = job.stop.child();
@@ -135,8 +138,16 @@ impl Run<'_> {
             grace: self.project.config.grace.unwrap_or(self.options.grace),
             inputs: Vec::new(),
             targets: Vec::new(),
+            secrets: self.secrets(id),
             task,
         })
+    }
+
+    /// Values of params that nobody may see.
+    fn secrets(&self, id: TaskId) -> Vec<String> {
+        let params = self.project.params.get(&id).into_iter().flatten();
+        let secret = params.filter(|(_, param)| param.secret).filter_map(|(_, param)| param.value.as_str());
+        secret.filter(|value| !value.is_empty()).map(str::to_owned).collect()
     }
 
     pub(super) fn child_env(&self, task: &Task, scope: &Value) -> Result<Vec<(OsString, OsString)>, Diagnostic> {

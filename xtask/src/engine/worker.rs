@@ -1,5 +1,6 @@
 //! Runs the actions of one task, in order, on a thread of its own. Knows nothing of the graph or of records.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Write;
@@ -32,6 +33,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     let screen = Screen {
         task: job.task.name.clone(),
         queue: queue.clone(),
+        secrets: job.secrets.clone(),
         tail: Mutex::default(),
         log: Mutex::new(TaskLog::new(&job.root, &job.task.name)),
     };
@@ -162,7 +164,8 @@ fn one(job: &Job, screen: &Screen, action: &Action, done: &mut Progress, start: 
         return Err(failed(job, action, &exit));
     }
     if let Some(name) = &action.step.save {
-        let text = String::from_utf8_lossy(&stdout);
+        let text = screen.without_secrets(&stdout);
+        let text = String::from_utf8_lossy(&text);
         done.values.insert(name.to_string(), Value::from(text.trim_end_matches('\n')));
     } else if stdout.first() == Some(&b'{')
         && let Ok(Value::Object(map)) = serde_json::from_slice(&stdout)
@@ -255,9 +258,16 @@ fn process(job: &Job, screen: &Screen, action: &Action, start: Instant) -> Resul
     let mut log = LogOf(screen);
     let mut sink = |stream: Stream, line: &[u8]| {
         hasher.raw(line).raw(b"\n");
-        screen.show(stream, line);
+        if screen.secrets.is_empty() {
+            screen.show(stream, line);
+        } else {
+            screen.line(stream, &screen.without_secrets(line));
+        }
     };
-    let ran = exec::run(&spec, &mut sink, &mut log, &job.stop);
+    // A secret may lie across two pieces of raw output, so lines are logged where there is one.
+    let mut nowhere = std::io::sink();
+    let raw: &mut dyn Write = if screen.secrets.is_empty() { &mut log } else { &mut nowhere };
+    let ran = exec::run(&spec, &mut sink, raw, &job.stop);
     Ok((ran.exit, Ran { stdout: ran.stdout, result: hasher.finish(), leaky: ran.leaky }))
 }
 
@@ -321,11 +331,22 @@ fn moved(job: &Job) -> Vec<RepoPath> {
 struct Screen {
     task: Arc<str>,
     queue: Arc<Queue<Message>>,
+    secrets: Vec<String>,
     tail: Mutex<VecDeque<String>>,
     log: Mutex<TaskLog>,
 }
 
 impl Screen {
+    /// The line with every value of a secret param replaced.
+    fn without_secrets<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        let text = String::from_utf8_lossy(line);
+        if !self.secrets.iter().any(|secret| text.contains(secret)) {
+            return Cow::Borrowed(line);
+        }
+        let hidden = self.secrets.iter().fold(text.into_owned(), |text, secret| text.replace(secret, "***"));
+        Cow::Owned(hidden.into_bytes())
+    }
+
     fn show(&self, stream: Stream, line: &[u8]) {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL {

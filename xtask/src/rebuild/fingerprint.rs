@@ -92,6 +92,14 @@ impl Fingerprint {
         hasher.finish()
     }
 
+    /// The parts of this one, as they were in `before` where it has them.
+    #[must_use]
+    pub fn as_before(self, before: &Self) -> Self {
+        let known: BTreeMap<&PartKey, &Part> = before.parts.iter().map(|part| (&part.key, part)).collect();
+        let parts = self.parts.into_iter().map(|part| known.get(&part.key).map_or(part, |known| (*known).clone()));
+        Self { parts: parts.collect() }
+    }
+
     /// Every difference to the fingerprint of the last success, as reasons.
     pub fn differences(&self, old: &Self) -> Vec<Reason> {
         let before: BTreeMap<&PartKey, &PartValue> = old.parts.iter().map(|part| (&part.key, &part.value)).collect();
