@@ -156,8 +156,10 @@ def param(value):
     kind = kinds.get(value.get("type"), str)
     default = value.get("default", {list: []}.get(kind))
     known = {"name", "default", "type", "long", "short", "env", "choices", "inverse", "help"}
+    known |= {"secret", "required", "pattern"}
     unknown = {key: value[key] for key in value if key not in known}
-    option = {**unknown, "name": value["name"], "default": default, "type": kind, "long": value.get("long", value["name"])}
+    option = {**unknown, "name": value["name"], "default": default, "type": kind}
+    option["long"] = value.get("long", value["name"])
     if "short" in value:
         option["short"] = value["short"]
     if "env" in value:
