@@ -83,13 +83,14 @@ fn edit(space: &Space, dice: &mut Dice, number: usize) {
         14 => fs::rename(&one, &two),
         15 | 16 => up(&two).and_then(|()| fs::rename(&one, &two)),
         17 | 18 => fs::write(&tmp, number.to_string()).and_then(|()| fs::rename(&tmp, &one)),
-        // Nothing is another content after these.
-        19 => fs::read(&one).and_then(|same| fs::write(&one, same)),
+        // Nothing is another content after these. Put in place whole: a file that is written again is empty in between,
+        // which is another content if somebody looks.
+        19 => fs::read(&one).and_then(|same| fs::write(&tmp, same)).and_then(|()| fs::rename(&tmp, &one)),
         20 => {
             fs::File::options().write(true).open(&one).and_then(|file| file.set_modified(std::time::SystemTime::now()))
         }
         21 => fs::write(space.path("elsewhere"), number.to_string()),
-        22 => fs::write(space.path("one.txt"), (number / 50).to_string()),
+        22 => fs::write(&tmp, (number / 50).to_string()).and_then(|()| fs::rename(&tmp, space.path("one.txt"))),
         _ => {
             if dice.roll(8) == 0 {
                 space.git(&["checkout", "-q", "-f", ["one", "two"][dice.roll(2) as usize]]);
