@@ -279,6 +279,52 @@ fn a_killed_promotion_is_completed_by_the_next_and_rolled_back_as_one() {
 }
 
 #[test]
+fn k11_two_promotions_at_once_leave_the_whole_set_of_one_of_them() {
+    let fake = FakeRegistry::start().unwrap();
+    let scene = Scene::new(fake.host());
+    let versions = ["1.0.0", "2.0.0", "3.0.0"].map(|version| (version, scene.publish(version)));
+    scene.run(&scene.plan("1.0.0")).unwrap();
+    let mut won = [0; 2];
+    for round in 0..50 {
+        // Both are planned against the same state, and started side by side; each waits its turn of the log.
+        let plans = [scene.plan("2.0.0"), scene.plan("3.0.0")];
+        let results: Vec<bool> = std::thread::scope(|scope| {
+            let scene = &scene;
+            let start = |plan| scope.spawn(move || promote_when_free(scene, plan));
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            let threads = order.map(|at| (at, start(&plans[at])));
+            let mut results = vec![false; 2];
+            for (at, thread) in threads {
+                results[at] = thread.join().unwrap();
+            }
+            results
+        });
+        let stable = scene.stable();
+        let now = versions.iter().find(|(_, digests)| *digests == stable).map(|(version, _)| *version);
+        // Whoever comes second finds another state than it planned with, and leaves it alone.
+        assert_eq!(results.iter().filter(|done| **done).count(), 1, "round {round}: {results:?}");
+        let winner = usize::from(results[1]);
+        assert_eq!(now, Some(["2.0.0", "3.0.0"][winner]), "round {round}: the set is whole, and the winner's");
+        won[winner] += 1;
+        scene.run(&scene.plan("1.0.0")).unwrap();
+    }
+    assert_eq!(won[0] + won[1], 50);
+}
+
+/// Runs a promotion as soon as no other has the log; whether it succeeded.
+fn promote_when_free(scene: &Scene, plan: &Promotion) -> bool {
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    loop {
+        match Log::open(&scene.log_path(), "me", jiff::Timestamp::now) {
+            Ok(mut log) => return promote(plan, &scene.registries, &mut log, &mut |_| {}).is_ok(),
+            Err(busy) => assert!(busy.message.contains("is in use by another promotion"), "{busy}"),
+        }
+        assert!(std::time::Instant::now() < end, "the log is never free");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn the_log_is_appended_to_and_says_who_when_what() {
     let fake = FakeRegistry::start().unwrap();
     let scene = Scene::new(fake.host());

@@ -6,9 +6,15 @@ use std::time::Duration;
 use xtask::model::{Digest, ImageRef, Secret};
 use xtask::registry::testing::{CutProxy, Direction, RealRegistry, TestClock, push_sample, sample};
 use xtask::registry::{
-    Client, CredentialsSource, ErrorKind, Manifest, Options, Registries, Repository, copy_image, delete_tags,
-    from_config_json, join_platforms, list_tags, media, plan_deletion,
+    Client, CredentialsSource, ErrorKind, Manifest, Options, Registries, RegistryError, Repository, copy_image,
+    delete_tags, from_config_json, join_platforms, list_tags, media, plan_deletion,
 };
+
+#[path = "support/proxy.rs"]
+#[expect(dead_code, reason = "other tests spoil in other ways")]
+mod proxy;
+
+use proxy::{Proxy, Spoil};
 
 fn open(registry: &RealRegistry) -> Client {
     Client::new(registry.host(), CredentialsSource::none(), Options::default()).unwrap()
@@ -214,6 +220,126 @@ fn k8_connections_cut_at_any_byte_do_no_harm_to_the_real_registry() {
         cuts += proxy.cuts();
     }
     assert!(cuts >= 48, "only {cuts} cuts were made");
+}
+
+/// Every kind of request, by what its first line has, with the verb that needs it.
+const CALLS: [(&str, &str, Verb); 10] = [
+    ("HEAD ", "/manifests/", |scene| {
+        scene.repository.digest("1.0").map(|digest| assert_eq!(digest, Some(scene.digest)))
+    }),
+    ("GET ", "/manifests/", |scene| scene.repository.manifest("1.0").map(|got| assert_eq!(got.digest, scene.digest))),
+    ("PUT ", "/manifests/", |scene| {
+        let manifest = scene.repository.manifest("1.0")?;
+        scene.repository.put_manifest("new", &manifest)?;
+        assert_eq!(scene.plain.digest("new").unwrap(), Some(scene.digest));
+        Ok(())
+    }),
+    ("DELETE ", "/manifests/", |scene| {
+        assert_eq!(scene.repository.delete(scene.digest, &["1.0"])?, ["1.0"]);
+        assert_eq!(scene.plain.digest("1.0").unwrap(), None);
+        Ok(())
+    }),
+    ("GET ", "/tags/list", |scene| scene.repository.tags().map(|tags| assert_eq!(tags, ["1.0"]))),
+    ("HEAD ", "/blobs/", |scene| scene.repository.has_blob(Digest::of(&scene.layer)).map(|has| assert!(has))),
+    ("GET ", "/blobs/", |scene| {
+        scene.repository.blob(Digest::of(&scene.layer)).map(|got| assert_eq!(got, scene.layer))
+    }),
+    ("POST ", "/blobs/uploads/", upload),
+    ("PATCH ", "/blobs/uploads/", upload),
+    ("PUT ", "/blobs/uploads/", upload),
+];
+
+type Verb = fn(&Spoiled) -> Result<(), RegistryError>;
+
+/// One image in a repository of its own, seen through a proxy and directly.
+struct Spoiled {
+    repository: Repository,
+    plain: Repository,
+    clock: Arc<TestClock>,
+    digest: Digest,
+    layer: Vec<u8>,
+}
+
+impl Spoiled {
+    fn new(registry: &RealRegistry, host: &str, name: &str, credentials: &CredentialsSource) -> Self {
+        let plain = Client::new(registry.host(), credentials.clone(), Options::default()).unwrap().repository(name);
+        let layer = bytes(500, name.len() as u64);
+        let digest = push_sample(&plain, &sample(&layer, &[("name", name)]), &["1.0"]).unwrap();
+        let clock = Arc::new(TestClock::default());
+        let options = Options { clock: clock.clone(), chunk: Some(50_000), ..Options::default() };
+        let repository = Client::new(host, credentials.clone(), options).unwrap().repository(name);
+        Self { repository, plain, clock, digest, layer }
+    }
+}
+
+fn upload(scene: &Spoiled) -> Result<(), RegistryError> {
+    let blob = bytes(120_000, scene.layer.len() as u64);
+    let digest = scene.repository.put_bytes(&blob)?;
+    assert_eq!(scene.plain.blob(digest).unwrap(), blob);
+    Ok(())
+}
+
+/// With and without a login.
+fn registries() -> [(RealRegistry, CredentialsSource); 2] {
+    let login = CredentialsSource::fixed("ann", Secret::new("s3cret-pass"));
+    [
+        (RealRegistry::start().unwrap(), CredentialsSource::none()),
+        (RealRegistry::with_login("ann", "s3cret-pass").unwrap(), login),
+    ]
+}
+
+#[test]
+fn k7_k8_k9_every_call_to_the_real_registry_is_refused_limited_broken_and_cut() {
+    for (auth, (registry, credentials)) in registries().iter().enumerate() {
+        let proxy = Proxy::before(registry.host());
+        for (at, (method, path, verb)) in CALLS.iter().enumerate() {
+            for status in [401, 403] {
+                let context = format!("login {auth}, {method}{path} {status}");
+                let scene = Spoiled::new(registry, &proxy.host, &format!("refused/{auth}-{at}-{status}"), credentials);
+                proxy.spoil_all(&[method, path], Spoil::Status(status));
+                let error = verb(&scene).unwrap_err();
+                proxy.behave();
+                assert_eq!((error.class(), error.tries, error.status()), ("login", 1, Some(status)), "{context}");
+                assert_eq!(scene.clock.sleeps(), [], "{context}: a refusal is final");
+                let text = error.to_diagnostic().to_string();
+                assert!(text.contains(&format!("docker login {}", proxy.host)), "{context}: {text}");
+                assert!(!text.contains("s3cret"), "{context}: {text}");
+            }
+            let passing = [Spoil::Status(429), Spoil::Status(500), Spoil::Cut, Spoil::CutAnswer];
+            for (number, spoil) in passing.into_iter().enumerate() {
+                let context = format!("login {auth}, {method}{path} {spoil:?}");
+                let scene = Spoiled::new(registry, &proxy.host, &format!("passing/{auth}-{at}-{number}"), credentials);
+                proxy.spoil_some(&[method, path], 2, spoil);
+                verb(&scene).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                proxy.behave();
+                let waited: Duration = scene.clock.sleeps().iter().sum();
+                assert!(waited <= Duration::from_secs(20), "{context}: {waited:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn k8_every_call_to_the_real_registry_is_cut_at_byte_n() {
+    // Each request of a login costs the registry a slow hash.
+    let places: [&[u64]; 2] = [&[1, 60, 300], &[60]];
+    for (auth, (registry, credentials)) in registries().iter().enumerate() {
+        let mut cuts = 0;
+        for (at, (method, path, verb)) in CALLS.iter().enumerate() {
+            for (direction, name) in [(Direction::ToServer, "there"), (Direction::ToClient, "back")] {
+                for byte in places[auth].iter().copied() {
+                    let proxy = CutProxy::start(registry.host()).unwrap();
+                    let name = format!("cut/{auth}-{at}-{name}-{byte}");
+                    let scene = Spoiled::new(registry, proxy.host(), &name, credentials);
+                    proxy.cut_after(direction, byte);
+                    verb(&scene).unwrap_or_else(|error| panic!("{method}{path} of {name}: {error:?}"));
+                    cuts += proxy.cuts();
+                }
+            }
+        }
+        let most = CALLS.len() * 2 * places[auth].len();
+        assert!(cuts * 3 >= most * 2, "only {cuts} of {most} cuts were made");
+    }
 }
 
 #[test]

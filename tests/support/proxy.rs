@@ -59,6 +59,11 @@ impl Proxy {
         self.add(&["PUT ", "/manifests/"], Some(1), spoil);
     }
 
+    /// The next requests whose first line has all of these texts meet this.
+    pub fn spoil_some(&self, texts: &[&str], times: usize, spoil: Spoil) {
+        self.add(texts, Some(times), spoil);
+    }
+
     /// Every request whose first line has all of these texts meets this.
     pub fn spoil_all(&self, texts: &[&str], spoil: Spoil) {
         self.add(texts, None, spoil);

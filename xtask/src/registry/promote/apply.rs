@@ -1,7 +1,7 @@
 //! Writes the tags of a promotion, each verified before and after, and puts them back if one fails. Knows nothing of
 //! what belongs together.
 
-use super::{Log, Move, Promotion, State};
+use super::{Action, Log, Move, Promotion, State};
 use crate::model::{Diagnostic, Digest, ImageRef};
 use crate::registry::publish::put_tag;
 use crate::registry::{Registries, Repository};
@@ -66,15 +66,41 @@ pub fn promote(
             }
             Err(cause) => {
                 let failed = undo(cause, one, &moved, registries);
-                let state = if failed.left.is_empty() { State::Undone } else { State::Stuck };
-                // The failure itself is what the caller must hear of, even if it cannot be recorded.
-                let _ = log.append(&id, &promotion.action, state, &recorded);
-                return Err(failed);
+                return Err(told(failed, log, &id, &promotion.action, &recorded));
             }
+        }
+    }
+    // Registries cannot compare and swap: whoever moved a tag of the set meanwhile, or put one back, is noticed here.
+    for one in &moved {
+        if let Err(cause) = still(one, registries) {
+            let failed = undo(cause, one, &moved, registries);
+            return Err(told(failed, log, &id, &promotion.action, &recorded));
         }
     }
     log.append(&id, &promotion.action, State::Done, &recorded)?;
     Ok(moved.len())
+}
+
+/// Records a failure. It is what the caller must hear of, even if it cannot be recorded.
+fn told(failed: Failed, log: &mut Log, id: &str, action: &Action, recorded: &[Move]) -> Failed {
+    let state = if failed.left.is_empty() { State::Undone } else { State::Stuck };
+    let _ = log.append(id, action, state, recorded);
+    failed
+}
+
+/// Whether a tag that was moved is where it was moved to.
+fn still(one: &Move, registries: &Registries) -> Result<(), Diagnostic> {
+    match open(one, registries)?.digest(&one.to)? {
+        now if now == one.new => Ok(()),
+        now => {
+            let show = |digest: Option<Digest>| digest.map_or("nothing".to_owned(), |digest| digest.to_string());
+            Err(Diagnostic::error(format!("`{}` was moved by somebody else meanwhile", one.reference())).note(format!(
+                "promoted was {}, now it is {}",
+                show(one.new),
+                show(now)
+            )))
+        }
+    }
 }
 
 fn open(one: &Move, registries: &Registries) -> Result<Repository, Diagnostic> {
