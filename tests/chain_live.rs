@@ -3,6 +3,7 @@
 mod support;
 
 mod chain_live {
+    mod bases;
     mod begins;
     mod brought;
     mod changes;
@@ -12,6 +13,8 @@ mod chain_live {
     mod handover;
     mod hostile;
     mod outputs;
+    mod partial;
+    mod platforms;
     mod program;
     mod publish;
     mod pushing;
@@ -19,6 +22,7 @@ mod chain_live {
     mod secrets;
     mod space;
     mod stable;
+    mod tags;
     mod testing;
     mod watching;
 }

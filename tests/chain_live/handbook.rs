@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::program::end_of;
 use super::publish::Scene;
 
 #[test]
@@ -15,9 +16,10 @@ fn the_commands_of_the_page_about_publishing_work() {
     scene.commit();
     for command in commands {
         // The shell takes the words apart, as it does for people.
+        let command = &command.replace("127.0.0.1:5000", scene.registry.host());
         let words = Command::new("sh").args(["-c", &format!("printf '%s\\n' {command}")]).output().expect("a shell");
         let words = String::from_utf8(words.stdout).expect("text");
-        let run = scene.space.say(&words.lines().collect::<Vec<_>>());
+        let run = end_of(scene.space.command(&words.lines().collect::<Vec<_>>()));
         assert_eq!(run.code, 0, "`{command}` failed:\n{}{}", run.stdout, run.stderr);
     }
 }

@@ -43,8 +43,12 @@ impl Scene {
 
     /// A request of our own, without any client of the project.
     pub fn get(&self, path: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.registry.host()).expect("the registry");
         let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
+        self.get_as(path, accept)
+    }
+
+    pub fn get_as(&self, path: &str, accept: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.registry.host()).expect("the registry");
         write!(stream, "GET /v2/{path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\n\r\n", self.registry.host())
             .unwrap();
         let mut text = String::new();

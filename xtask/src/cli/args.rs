@@ -146,6 +146,9 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Work on the spec of the stack
     Spec(SpecArgs),
+    /// Look at and change the tags of a registry, without an engine
+    #[command(arg_required_else_help = true)]
+    Tags(super::tags::TagsArgs),
     /// Print the JSON Schema of tasks.yaml or of spec.yml, for editors
     Schema(SchemaArgs),
     /// Print the stack as jobs of a CI: one per image, handed on by digest
@@ -472,6 +475,16 @@ pub(super) enum SpecCommand {
     Migrate {
         /// [default: the `stack` of tasks.yaml]
         file: Option<String>,
+    },
+    /// Look up what the bases from outside stand for now, and write bases.lock.yml: what is not locked, what floats, and
+    /// what is to be updated. Says which pinned base has moved
+    Lock {
+        /// Move these pins, too; all of them where none is named
+        #[arg(long, num_args = 0.., value_name = "BASE")]
+        update: Option<Vec<String>>,
+        /// Write nothing; exit with 1 where a base is not locked or has moved
+        #[arg(long, conflicts_with = "update")]
+        check: bool,
     },
     /// Check a spec and the FROM lines
     Check {

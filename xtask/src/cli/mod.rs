@@ -29,6 +29,7 @@ mod schema;
 mod soak;
 mod stack;
 mod stack_report;
+mod tags;
 mod task_command;
 mod timings;
 mod watch;
@@ -106,6 +107,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Soak(args) => soak::soak(&args, world),
         args::Command::Affected(args) => stack::affected(&args, world),
         args::Command::Spec(args) => stack::spec(&args, world),
+        args::Command::Tags(args) => tags::tags(&args, world),
         args::Command::Schema(args) => schema::schema(&args, world),
         args::Command::CiPlan(args) => ci_plan::ci_plan(&args, world),
         args::Command::Hooks(args) => hooks::hooks(&args, world),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::args::{AffectedArgs, FileArgs, SpecArgs, SpecCommand};
 use super::project;
-use crate::action::image::Services;
+use crate::action::image::{BaseState, Services};
 use crate::model::{Diagnostic, Diagnostics, RepoPath};
 use crate::stack::affected::{Affected, Change, affected as find_affected};
 use crate::stack::change::{Since, gather};
 use crate::stack::git::Git;
 use crate::stack::spec;
-use crate::stack::{Graph, Stack};
+use crate::stack::{Graph, Policy, Stack};
 use crate::world::World;
 
 /// Where the spec is: the `stack` of tasks.yaml.
@@ -49,6 +49,17 @@ pub(super) fn spec(args: &SpecArgs, world: &World) -> Result<u8, Diagnostics> {
             super::show(world, &Diagnostics(stack.warnings.clone()));
             world.out.line(spec::to_current_form(&stack).trim_end());
             Ok(0)
+        }
+        SpecCommand::Lock { update, check } => {
+            let (place, path) = spec_path(&file, None, world)?;
+            let services = Services::new(&place.root, &world.env);
+            services.use_spec(path);
+            let states = services.lock_bases(update.as_deref(), !check)?;
+            for state in &states {
+                world.out.line(&base_line(state));
+            }
+            let stale = |state: &BaseState| state.locked.is_none() || state.has_drifted();
+            Ok(u8::from(*check && states.iter().any(stale)))
         }
         SpecCommand::Check { file: given } => {
             let (place, path) = spec_path(&file, given.as_deref(), world)?;
@@ -93,6 +104,24 @@ pub(super) fn find(
     let found = find_affected(&stack, &graph, &change, &visible);
     let images = found.images.keys().map(|at| (*at, found.chain(&stack, *at))).collect();
     Ok(Found { stack, graph, images })
+}
+
+/// One base: its policy, what is locked, what the registry has.
+fn base_line(state: &BaseState) -> String {
+    let policy = match state.policy {
+        Policy::Pinned => "pinned",
+        Policy::Float => "float",
+        Policy::Ttl(_) => "ttl",
+    };
+    let locked = state.locked.as_ref().map_or_else(|| "not locked".to_owned(), |entry| entry.digest.to_string());
+    let word = match &state.found {
+        Err(why) => format!("cannot be looked up: {why}"),
+        Ok(found) if state.written => format!("locked at {found}"),
+        Ok(found) if state.has_drifted() => format!("has moved to {found}"),
+        Ok(_) if state.locked.is_none() => "is in the registry".to_owned(),
+        Ok(_) => "is the same in the registry".to_owned(),
+    };
+    format!("{} ({policy}): {locked}; {word}", state.reference)
 }
 
 pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnostics> {

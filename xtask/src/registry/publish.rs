@@ -7,8 +7,7 @@ mod apply;
 mod journal;
 mod observe;
 
-pub(super) use apply::put_tag;
-pub use apply::{Applied, apply};
+pub use apply::{Applied, apply, put_tag};
 pub use journal::{Journal, Unfinished};
 pub use observe::{Observed, observe};
 

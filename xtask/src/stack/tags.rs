@@ -65,6 +65,11 @@ fn in_plan(stack: &Stack, plan: &Plan, tag: &str) -> String {
     }
 }
 
+/// The tag under which one platform of an image waits to be joined: `1.4.0-linux-arm64`.
+pub fn platform_tag(tag: &str, platform: &str) -> String {
+    format!("{tag}-{}", platform.replace('/', "-"))
+}
+
 /// A tag of an image: its variant leads.
 pub fn with_variant(image: &Image, tag: &str) -> String {
     match &image.variant {

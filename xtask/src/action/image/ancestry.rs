@@ -30,7 +30,7 @@ mod tests {
 
     fn basis(text: &str, image: Option<&str>, id: Option<&str>) -> Basis {
         let digest = Digest::of(text.as_bytes());
-        Basis { digest, id: id.map(str::to_owned), pin: String::new(), image: image.map(Into::into) }
+        Basis { digest, id: id.map(str::to_owned), pin: String::new(), image: image.map(Into::into), published: None }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::BASE_LABEL;
+use super::drift::{self, Due};
 use super::identity::Basis;
 use super::services::{Services, whole};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed, text};
@@ -17,7 +18,6 @@ use crate::exec::{self, CommandSpec};
 use crate::graph::Links;
 use crate::model::digest::Hasher;
 use crate::model::{Diagnostic, Digest, ImageRef, RepoPath, Stream};
-use crate::rebuild::{Part, PartKey, PartValue};
 use crate::stack::lock::{self, Lock};
 use crate::store::STATE_DIR;
 
@@ -64,15 +64,17 @@ fn bootstrap_of(services: &Services, reference: &str) -> Result<Option<String>, 
     Ok(stack.bases.iter().find(|base| base.reference == reference).and_then(|base| base.bootstrap.clone()))
 }
 
-/// Finds a base in the engine: by the digest of the lock, else one that was made here, else whatever bears the name.
+/// Finds a base in the engine: by the digest of the lock, else one that was made here, else, if nothing is locked, whatever
+/// bears the name.
 pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>, Failure> {
     let docker = services.docker().map_err(Failure::error)?;
     let look = |name: &str| docker.find_image(name).map_err(|error| Failure::error(error.into()));
     let repository = ImageRef::parse(reference).map(|image| image.name).unwrap_or_default();
-    if let Some(locked) = locked(services, reference)? {
+    let locked = locked(services, reference)?;
+    if let Some(locked) = locked {
         let pin = format!("{repository}@{locked}");
         if let Some(image) = look(&pin)? {
-            return Ok(Some(Basis { digest: locked, id: Some(image.id), pin, image: None }));
+            return Ok(Some(Basis { digest: locked, id: Some(image.id), pin, image: None, published: None }));
         }
     }
     if let Some(script) = bootstrap_of(services, reference)? {
@@ -81,12 +83,20 @@ pub(super) fn find(services: &Services, reference: &str) -> Result<Option<Basis>
         if let Some(image) = look(&pin)?
             && let Some(digest) = content_of(&image.layers)
         {
-            return Ok(Some(Basis { digest, id: Some(image.id), pin, image: None }));
+            return Ok(Some(Basis { digest, id: Some(image.id), pin, image: None, published: None }));
         }
     }
     let Some(image) = look(reference)? else { return Ok(None) };
     let digest = image.digest_in(&repository).and_then(Digest::parse).or_else(|| Digest::parse(&image.id));
-    Ok(digest.map(|digest| Basis { digest, id: Some(image.id), pin: reference.to_owned(), image: None }))
+    // What bears the name may be another one than the one that is locked.
+    let digest = digest.filter(|digest| locked.is_none_or(|locked| locked == *digest));
+    Ok(digest.map(|digest| Basis {
+        digest,
+        id: Some(image.id),
+        pin: reference.to_owned(),
+        image: None,
+        published: None,
+    }))
 }
 
 /// The digest that the lock file beside the spec has for a base.
@@ -106,12 +116,15 @@ impl BaseImage {
         values
     }
 
-    /// Pulls by the locked digest, or by name where nothing is locked yet, which is then locked.
-    fn pull(&self, call: &Call<'_>, reference: &str) -> Result<Basis, Failure> {
+    /// Pulls by the digest that was looked up, else by the locked one, else by name. What was not locked is locked then.
+    fn pull(&self, call: &Call<'_>, reference: &str, moved: Option<Digest>) -> Result<Basis, Failure> {
         let docker = self.0.docker().map_err(Failure::error)?;
         let image = ImageRef::parse(reference)
             .ok_or_else(|| Failure::error(Diagnostic::error(format!("base `{reference}` is no image reference"))))?;
-        let locked = locked(&self.0, reference)?;
+        let locked = match moved {
+            Some(moved) => Some(moved),
+            None => locked(&self.0, reference)?,
+        };
         let wanted = match &locked {
             Some(digest) => ImageRef { name: image.name.clone(), tag: None, digest: Some(digest.to_string()) },
             None => image.clone(),
@@ -122,22 +135,11 @@ impl BaseImage {
         let digest = found.digest_in(&image.name).and_then(Digest::parse).or(locked).ok_or_else(|| {
             Failure::error(Diagnostic::error(format!("the engine does not say which digest `{reference}` has")))
         })?;
-        if locked.is_none() {
-            self.record(reference, digest)?;
+        if locked.is_none() || moved.is_some() {
+            drift::record(&self.0, reference, digest).map_err(drift::failure)?;
             call.out.line(Stream::Stdout, format!("locked {reference} at {digest}").as_bytes());
         }
-        Ok(Basis { digest, id: Some(found.id), pin: format!("{}@{digest}", image.name), image: None })
-    }
-
-    /// Locks a digest that was looked up for the first time.
-    fn record(&self, reference: &str, digest: Digest) -> Result<(), Failure> {
-        let (stack, _) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
-        let file = lock::lock_file(&stack);
-        let mut lock = Lock::load(&self.0.root, &file).map_err(|problems| Failure::error(whole(problems)))?;
-        let policy = lock::policy_of(&stack, reference);
-        let entry = lock::Entry { digest, origin: lock::Origin::Registry, recorded: jiff::Timestamp::now(), policy };
-        lock.entries.insert(reference.to_owned(), entry);
-        lock.save(&self.0.root, &file).map_err(Failure::error)
+        Ok(Basis { digest, id: Some(found.id), pin: format!("{}@{digest}", image.name), image: None, published: None })
     }
 
     /// Runs the bootstrap script and imports its tar.
@@ -164,7 +166,7 @@ impl BaseImage {
             Failure::error(Diagnostic::error(format!("the engine does not say which layer `{name}` has")))
         })?;
         call.out.line(Stream::Stdout, format!("made {name} from Debian's packages").as_bytes());
-        Ok(Basis { digest, id: Some(id), pin: name, image: None })
+        Ok(Basis { digest, id: Some(id), pin: name, image: None, published: None })
     }
 }
 
@@ -193,26 +195,41 @@ impl ActionType for BaseImage {
 
     fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
         let reference = text("base_image", call.args, "name")?;
+        let due = drift::due(&self.0, reference).map_err(drift::failure)?;
         let Some(basis) = find(&self.0, reference)? else {
             let reason =
                 crate::model::Reason::ImageMissing { image: reference.to_owned(), key: "its locked digest".into() };
             return Ok(Observed { forced: vec![reason], ..Observed::default() });
         };
-        let key = PartKey::Base(reference.into());
+        // Another digest is another result, which is part of the keys of what is built on it; were it part of this
+        // task's own inputs, the first pull would run twice.
         Ok(Observed {
-            parts: vec![Part { key, value: PartValue::Digest(basis.digest) }],
-            satisfied: true,
+            parts: Vec::new(),
+            satisfied: matches!(due, Due::Nothing),
             result: Some(basis.digest),
             values: Some(Self::values(&basis)),
-            forced: Vec::new(),
+            forced: due.reason(reference).into_iter().collect(),
         })
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let reference = text("base_image", call.args, "name")?;
-        let basis = match find(&self.0, reference)? {
+        let moved = match drift::due(&self.0, reference).map_err(drift::failure)? {
+            Due::Moved { new, .. } => Some(new),
+            Due::Same(digest) => {
+                drift::record(&self.0, reference, digest).map_err(drift::failure)?;
+                None
+            }
+            Due::Unknown(why) => {
+                let text = format!("warning: base {reference} cannot be looked up, so the locked digest counts: {why}");
+                call.out.line(Stream::Stderr, text.as_bytes());
+                None
+            }
+            Due::Nothing => None,
+        };
+        let basis = match find(&self.0, reference)?.filter(|basis| moved.is_none_or(|moved| basis.digest == moved)) {
             Some(basis) => basis,
-            None => match (self.pull(call, reference), bootstrap_of(&self.0, reference)?) {
+            None => match (self.pull(call, reference, moved), bootstrap_of(&self.0, reference)?) {
                 (Ok(basis), _) => basis,
                 (Err(failure), None) => return Err(failure),
                 (Err(failure), Some(_)) if failure.interrupted => return Err(failure),

@@ -13,7 +13,7 @@ use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
 use super::veil::Veil;
-use super::{BRANCH_LABEL, IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, text};
+use super::{BRANCH_LABEL, IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, published, text};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
@@ -23,9 +23,11 @@ use crate::stack::{Image, Plan, SecretSource, Stack, tags};
 
 pub(super) struct ImageBuild(pub(super) Arc<Services>);
 
-/// An image in the engine.
+/// An image that exists: in the engine, or in the registry alone.
 struct Held {
     id: String,
+    /// Where the registry has it, if the engine does not.
+    published: Option<String>,
 }
 
 impl ImageBuild {
@@ -34,18 +36,31 @@ impl ImageBuild {
         let found = docker.find_image(&key_reference(image, key)).map_err(infra)?;
         // The tag only finds it; the label says that it is it.
         let found = found.filter(|found| found.labels.get(KEY_LABEL).is_some_and(|label| *label == key.hex()));
-        Ok(found.map(|found| Held { id: found.id }))
+        Ok(found.map(|found| Held { id: found.id, published: None }))
+    }
+
+    /// The image with this key, if it need not be built: the engine or the registry has it.
+    fn made(&self, call: &Call<'_>, docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
+        if let Some(held) = Self::held(docker, image, key)? {
+            return Ok(Some(held));
+        }
+        let found = published::find(&self.0, call.args["registry"].as_str(), image, key);
+        Ok(found.map(|found| Held { id: found.id, published: Some(found.reference) }))
     }
 
     fn plans<'s>(stack: &'s Stack, image: &'s Image) -> impl Iterator<Item = &'s Plan> {
         stack.plans.iter().filter(|plan| image.is_in(&plan.name))
     }
 
-    fn values(entries: Vec<(Arc<str>, Digest, String, String)>) -> Map<String, Value> {
+    fn values(entries: Vec<(Arc<str>, Digest, Held, String)>) -> Map<String, Value> {
         let plans: Map<String, Value> = entries
             .into_iter()
-            .map(|(plan, key, id, reference)| {
-                (plan.to_string(), json!({ "key": key.hex(), "id": id, "ref": reference }))
+            .map(|(plan, key, held, reference)| {
+                let mut values = json!({ "key": key.hex(), "id": held.id, "ref": reference });
+                if let Some(published) = held.published {
+                    values["published"] = published.into();
+                }
+                (plan.to_string(), values)
             })
             .collect();
         Map::from_iter([("plans".to_owned(), Value::Object(plans))])
@@ -104,7 +119,11 @@ impl ActionType for ImageBuild {
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &["image"], optional: &["secrets", "builder", "no_cache"], short: Some("image") }
+        Arguments {
+            required: &["image"],
+            optional: &["registry", "secrets", "builder", "no_cache"],
+            short: Some("image"),
+        }
     }
 
     fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
@@ -148,7 +167,10 @@ impl ActionType for ImageBuild {
                 if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
             observed.parts.extend(parts(&label, &identity));
             keys.insert(plan.name.to_string(), key);
-            match Self::held(&docker, image, &key)? {
+            match self.made(call, &docker, image, &key)? {
+                Some(held) if held.published.is_some() => {
+                    entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
+                }
                 Some(held) => {
                     let name = moving_name(image, plan);
                     let named = docker.find_image(&name).map_err(infra)?;
@@ -157,7 +179,7 @@ impl ActionType for ImageBuild {
                         observed.satisfied = false;
                         observed.forced.push(Reason::ImageMissing { image: name, key: key.short() });
                     }
-                    entries.push((plan.name.clone(), key, held.id, key_reference(image, &key)));
+                    entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
                 }
                 None => {
                     observed.satisfied = false;
@@ -184,20 +206,20 @@ impl ActionType for ImageBuild {
         for plan in Self::plans(&stack, image) {
             let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
             let key = identity.key.digest;
-            let held = match Self::held(&docker, image, &key)? {
+            let held = match self.made(call, &docker, image, &key)? {
                 Some(held) => held,
                 None => {
                     built += 1;
                     self.build(call, &docker, (&stack, image, plan), &identity)?
                 }
             };
-            if let Some(name) = ImageRef::parse(&moving_name(image, plan)) {
+            if let (Some(name), None) = (ImageRef::parse(&moving_name(image, plan)), &held.published) {
                 docker.tag(&held.id, &name).map_err(infra)?;
             }
             keys.insert(plan.name.to_string(), key);
-            entries.push((plan.name.clone(), key, held.id, key_reference(image, &key)));
+            entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
         }
-        let remark = (built == 0).then(|| "already in the engine".to_owned());
+        let remark = (built == 0).then(|| "already there".to_owned());
         Ok(Done { result: Some(Self::result(&keys)), values: Self::values(entries), remark })
     }
 }
@@ -210,6 +232,7 @@ impl ImageBuild {
         (stack, image, plan): (&Stack, &Image, &Plan),
         identity: &Identity,
     ) -> Result<Held, Failure> {
+        self.fetch_parents(call, docker, stack, identity)?;
         let parents = Self::check_parents(docker, image, identity)?;
         let pins: HashMap<String, String> =
             identity.bases.iter().map(|(reference, basis)| (reference.clone(), basis.pin.clone())).collect();
@@ -282,7 +305,24 @@ impl ImageBuild {
         let base = identity.dockerfile.target_base().map(str::to_owned);
         let steps = narrator.into_steps();
         self.0.ledger.note(&image.key, &plan.name, |facts| (facts.steps, facts.base) = (Some(steps), base));
-        Ok(Held { id: made.id })
+        Ok(Held { id: made.id, published: None })
+    }
+
+    /// Parents that are unchanged and only in the registry: not built, but needed here now.
+    fn fetch_parents(
+        &self,
+        call: &Call<'_>,
+        docker: &Docker,
+        stack: &Stack,
+        identity: &Identity,
+    ) -> Result<(), Failure> {
+        for basis in identity.bases.values() {
+            let parent = basis.image.as_deref().and_then(|key| stack.image(key));
+            if let (Some(parent), Some(published)) = (parent, &basis.published) {
+                published::fetch(&self.0, docker, call, parent, &basis.digest, published)?;
+            }
+        }
+        Ok(())
     }
 
     /// Every pinned name must mean the image that the key was made with. Gives the layers of each.

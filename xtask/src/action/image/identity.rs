@@ -107,6 +107,8 @@ pub(super) struct Basis {
     pub pin: String,
     /// Its key in the stack; `None` for a base from outside.
     pub image: Option<Arc<str>>,
+    /// Where a registry has it, if it was not built here.
+    pub published: Option<String>,
 }
 
 /// What is known of images that were built or found before, by resource.
@@ -246,6 +248,7 @@ fn parent_basis(
         id: built.and_then(|plan| plan["id"].as_str()).map(str::to_owned),
         pin: key_reference(parent, &digest),
         image: Some(parent.key.clone()),
+        published: built.and_then(|plan| plan["published"].as_str()).map(str::to_owned),
     })
 }
 
@@ -259,7 +262,7 @@ fn outside_basis(services: &Services, reference: &str, known: &Known) -> Result<
         && let (Some(digest), Some(pin)) = (values["digest"].as_str().and_then(Digest::parse), values["pin"].as_str())
     {
         let id = values["id"].as_str().map(str::to_owned);
-        return Ok(Basis { digest, id, pin: pin.to_owned(), image: None });
+        return Ok(Basis { digest, id, pin: pin.to_owned(), image: None, published: None });
     }
     super::base::find(services, reference)?.ok_or_else(|| {
         Failure::error(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::build::{infra, published_tag};
 use super::services::{Services, whole};
-use super::{image_of, render};
+use super::{image_of, published, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::docker::{ContainerSpec, Docker, DockerError, ExecSpec};
 use crate::graph::{Links, Need};
@@ -51,6 +51,7 @@ impl ActionType for ImageManifest {
         let mut pages = Map::new();
         for plan in stack.plans.iter().filter(|plan| image.is_in(&plan.name)) {
             let Some(id) = plans.get(&*plan.name).and_then(|values| values["id"].as_str()) else { continue };
+            published::fetch_built(&self.0, call, image, &plans[&*plan.name])?;
             let tag = published_tag(&self.0, &stack, image, plan)?;
             let reference = format!("{}:{tag}", tags::full_name(call.args["registry"].as_str(), image));
             let path = format!("manifests/{}", tags::manifest_file(&reference));

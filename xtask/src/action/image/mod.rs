@@ -9,13 +9,16 @@ mod build;
 mod changes;
 mod cleaning;
 mod context_files;
+mod drift;
 mod environment;
 mod identity;
+mod join;
 mod layers;
 mod ledger;
 mod manifest;
 mod prune;
 mod publish;
+mod published;
 mod push;
 mod pytest;
 mod remote_tag;
@@ -31,6 +34,7 @@ mod wiki;
 
 use std::sync::Arc;
 
+pub(crate) use drift::BaseState;
 pub use environment::{Held, Request as BuildEnvironment};
 pub use services::Services;
 
@@ -51,6 +55,7 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(manifest::ImageManifest(services.clone()));
     actions.add(push::ImagePush(services.clone()));
     actions.add(stack_push::StackPush(services.clone()));
+    actions.add(join::StackJoin(services.clone()));
     actions.add(stable::ImageStable(services.clone()));
     actions.add(changes::ImageChanges(services.clone()));
     actions.add(wiki::ImageWiki(services.clone()));

@@ -42,6 +42,13 @@ pub(super) fn wanted(
         };
         refuse_untested(call, image, key)?;
         let labels = description(services, call, image, version.as_ref())?;
+        let mut tags = names(services, call, stack, (image, plan))?;
+        // An image of several platforms gets its plain tags when all of them are joined: nobody pulls half of it.
+        if let (true, Some(platform)) = (image.platforms.len() > 1, image.platforms.first()) {
+            for name in &mut tags {
+                name.tag = tags::checked(tags::platform_tag(&name.tag, platform))?;
+            }
+        }
         wanted.push(Wanted {
             image: label(stack, image, plan),
             name: tags::full_name(registry, image),
@@ -49,7 +56,7 @@ pub(super) fn wanted(
             anchor: Digest::parse(key).map(|key| tags::key_tag(&key)).unwrap_or_default(),
             labels,
             tested: Some(key.to_owned()),
-            tags: names(services, stack, (image, plan), version.as_ref())?,
+            tags,
         });
     }
     Ok(wanted)
@@ -77,14 +84,16 @@ pub(super) fn label(stack: &Stack, image: &Image, plan: &stack::Plan) -> String 
     if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) }
 }
 
-fn names(
+/// The tags of an image in a plan: its version, `latest`, and that of the commit or branch.
+pub(super) fn names(
     services: &Services,
+    call: &Call<'_>,
     stack: &Stack,
     (image, plan): (&Image, &stack::Plan),
-    version: Option<&semver::Version>,
 ) -> Result<Vec<WantedTag>, Failure> {
+    let version = version(call)?;
     let mut names = Vec::new();
-    if let Some(version) = version {
+    if let Some(version) = &version {
         let tag = tags::checked(tags::version_tag(stack, image, plan, version))?;
         names.push(WantedTag { tag, immutable: true });
         names.push(WantedTag { tag: tags::checked(tags::latest_tag(stack, image, plan))?, immutable: false });

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::context_files::ContextFiles;
 use super::identity;
 use super::ledger::Ledger;
+use super::published::Silent;
 use crate::docker::{Docker, auth, endpoint};
 use crate::environment;
 use crate::exec::environment::Variables;
 use crate::model::context::ContextKind;
 use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, RepoPath};
-use crate::registry::{CredentialsSource, Options, Registries};
+use crate::registry::{CredentialsSource, Options, Policy, Registries};
 use crate::stack::git::{Commit, Git};
 use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
@@ -31,6 +33,11 @@ pub struct Services {
     stack: OnceLock<Result<Resolved, Diagnostics>>,
     docker: Mutex<Option<Docker>>,
     registries: OnceLock<Registries>,
+    /// For questions that are worth no waiting.
+    quick: OnceLock<Registries>,
+    pub(super) silent: Silent,
+    /// Held while the lock file is read and written: tasks of two bases may do that at once.
+    pub(super) locking: Mutex<()>,
     pub(super) files: ContextFiles,
     /// What the Dockerfiles were rendered from, by image; known when the stack is.
     sources: Mutex<BTreeMap<Arc<str>, Sources>>,
@@ -77,6 +84,9 @@ impl Services {
             stack: OnceLock::new(),
             docker: Mutex::default(),
             registries: OnceLock::new(),
+            quick: OnceLock::new(),
+            silent: Silent::default(),
+            locking: Mutex::default(),
             files: ContextFiles::new(root),
             sources: Mutex::default(),
             ledger: Ledger::default(),
@@ -103,7 +113,8 @@ impl Services {
     pub(super) fn stack(&self) -> Result<Resolved, Diagnostics> {
         self.stack
             .get_or_init(|| {
-                let stack = self.load()?;
+                let mut stack = self.load()?;
+                self.choose_platforms(&mut stack)?;
                 let source = stack.clone();
                 let registry = self.var("STACK_REGISTRY");
                 let mentions = |image: &Image, plan: &Plan| self.mentions(&source, image, plan);
@@ -140,6 +151,31 @@ impl Services {
             stack.images.push(one.image(&stack.plans));
         }
         Ok(stack)
+    }
+
+    /// Of the platforms of an image, the one that is built here comes first: that of `XTASK_PLATFORM`, else that of this
+    /// machine, else the first of the spec.
+    fn choose_platforms(&self, stack: &mut Stack) -> Result<(), Diagnostics> {
+        let told = self.var("XTASK_PLATFORM").filter(|platform| !platform.is_empty());
+        let own = match std::env::consts::ARCH {
+            "x86_64" => "linux/amd64",
+            "aarch64" => "linux/arm64",
+            _ => "",
+        };
+        let mut problems = Vec::new();
+        for image in stack.images.iter_mut().filter(|image| image.platforms.len() > 1) {
+            let wanted = told.as_deref().unwrap_or(own);
+            match image.platforms.iter().position(|platform| platform == wanted) {
+                Some(at) => image.platforms.rotate_left(at),
+                None if told.is_some() => problems.push(
+                    Diagnostic::error(format!("image `{}` does not declare the platform `{wanted}`", image.key))
+                        .at(image.place.clone())
+                        .note("the environment variable `XTASK_PLATFORM` asks for it"),
+                ),
+                None => {}
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
     }
 
     /// The stack with its edges, for commands.
@@ -224,19 +260,29 @@ impl Services {
     }
 
     /// Clients for registries, with the logins of the docker command line.
-    pub(super) fn registries(&self) -> Registries {
-        self.registries
+    pub(crate) fn registries(&self) -> Registries {
+        self.registries.get_or_init(|| Registries::new(self.credentials(), self.registry_options())).clone()
+    }
+
+    /// The same for questions whose answer only saves work: one try, and not for long.
+    pub(super) fn quick_registries(&self) -> Registries {
+        self.quick
             .get_or_init(|| {
                 let options = Options {
-                    insecure: self
-                        .var("XTASK_INSECURE_REGISTRIES")
-                        .map(|list| list.split(',').map(|host| host.trim().to_owned()).collect())
-                        .unwrap_or_default(),
-                    ..Options::default()
+                    policy: Policy { tries: 1, ..Policy::default() },
+                    connect: Duration::from_secs(3),
+                    stall: Duration::from_secs(10),
+                    ..self.registry_options()
                 };
                 Registries::new(self.credentials(), options)
             })
             .clone()
+    }
+
+    fn registry_options(&self) -> Options {
+        let list = self.var("XTASK_INSECURE_REGISTRIES").unwrap_or_default();
+        let insecure = list.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
+        Options { insecure, ..Options::default() }
     }
 
     pub(super) fn credentials(&self) -> CredentialsSource {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::pytest::{Ending, Session};
 use super::services::{Services, whole};
-use super::{image_of, log_stem};
+use super::{image_of, log_stem, published};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath};
@@ -196,6 +196,7 @@ impl ActionType for ImageTest {
             let (Some(id), Some(key)) = (values["id"].as_str(), values["key"].as_str()) else { continue };
             // Plans may share an image.
             if !done.contains_key(id) {
+                published::fetch_built(&self.0, call, image, values)?;
                 let stem = log_stem(&stack, image, plan);
                 let session = Session { call, image, plan, stem: &stem, id, log: Log::BasicTests, report: "tests" };
                 done.insert(id.to_owned(), self.test(&session, (&stack, image), &rounds)?);

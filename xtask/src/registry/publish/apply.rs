@@ -118,7 +118,7 @@ fn checked(
 }
 
 /// Read, verify, write, verify. `false` if the tag was right already.
-pub(in crate::registry) fn put_tag(
+pub fn put_tag(
     repository: &Repository,
     tag: &str,
     immutable: bool,
