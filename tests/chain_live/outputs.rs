@@ -168,3 +168,20 @@ fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
     assert_eq!(page(&format!("{host}-side-t-stable.md")), manifest, "the page of what it was");
     assert_eq!(git(wiki.path(), &["log", "--format=%s"]).lines().count(), 2);
 }
+
+#[test]
+fn the_first_run_of_a_branch_concerns_every_image_if_the_policy_says_so() {
+    let (space, _) = space("branch");
+    let spec = space.read("images/spec.yml");
+    space.write("images/spec.yml", &format!("{spec}change_policy: {{ full_rebuild_on_first_run: true }}\n"));
+    git(space.root(), &["commit", "--quiet", "--all", "--message=Policy"]);
+    git(space.root(), &["checkout", "--quiet", "-b", "a branch/with@signs".replace(' ', "-").as_str()]);
+    space.append("images/side/note.txt", "more");
+    git(space.root(), &["commit", "--quiet", "--all", "--message=Change a leaf"]);
+    let affected = || space.say(&["affected"]).fine().stdout;
+    assert_eq!(affected(), "base\nmid\nleaf\nside\n");
+    space.run(&["build:base"]).fine();
+    assert_eq!(affected(), "side\n", "something was built on it");
+    git(space.root(), &["checkout", "--quiet", "-b", "another"]);
+    assert_eq!(affected(), "base\nmid\nleaf\nside\n");
+}
