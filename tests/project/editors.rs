@@ -80,6 +80,22 @@ fn committed_schemas_are_those_of_the_program() {
 }
 
 #[test]
+fn the_reference_is_made_by_the_program() {
+    let made = Space::new().command(&["schema", "reference"], "").out;
+    let kept = std::fs::read_to_string(root().join("docs/reference.md")).expect("docs/reference.md");
+    assert!(made == kept, "docs/reference.md is old: cargo xtask schema reference > docs/reference.md");
+    for wanted in [
+        "| `explain` |",
+        "| `file_dep` | list |",
+        "| `image_build` | `image` |",
+        "| 130 | interrupted |",
+        "| `depend_on` |",
+    ] {
+        assert!(made.contains(wanted), "{wanted} is not in the reference");
+    }
+}
+
+#[test]
 fn every_file_and_example_is_valid() {
     let read = |name: &str| (name.to_owned(), yaml(&std::fs::read_to_string(root().join(name)).expect(name)));
     let mut tasks = vec![read("tasks.yaml"), read("tests/chain_live/tasks.yaml")];

@@ -159,6 +159,8 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Make a new repository: tasks.yaml, a first image, the crate behind `cargo xtask`
     Init(InitArgs),
+    /// Print tasks of doit, a compose file or a bake file in the form of this program
+    Import(ImportArgs),
     /// Write manual pages of all commands
     Man(ManArgs),
 }
@@ -388,6 +390,13 @@ pub(super) struct InitArgs {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct ImportArgs {
+    /// A JSON list of doit's tasks, a compose file, or what `docker buildx bake --print` prints
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub from: String,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct ManArgs {
     /// The folder, made if it is missing
     #[arg(value_hint = ValueHint::DirPath)]
@@ -396,7 +405,8 @@ pub(super) struct ManArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct SchemaArgs {
-    #[arg(value_parser = ["tasks", "spec"], default_value = "tasks")]
+    /// Of tasks.yaml or of spec.yml; `reference` is a page of Markdown with all commands, fields and actions
+    #[arg(value_parser = ["tasks", "spec", "reference"], default_value = "tasks")]
     pub of: String,
     /// Write both to this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -18,12 +18,14 @@ mod help;
 mod history;
 mod hooks;
 mod hosts;
+mod import;
 mod init;
 mod list;
 mod man;
 mod meant;
 mod project;
 mod records;
+mod reference;
 mod run;
 mod schema;
 mod soak;
@@ -113,6 +115,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::Hooks(args) => hooks::hooks(&args, world),
         args::Command::Report(args) => stack_report::report(&args, world),
         args::Command::Man(args) => man::man(&args, world),
+        args::Command::Import(args) => import::import(&args, world),
         args::Command::Init(args) => init::init(&args, world),
         args::Command::Completions(args) => completions::completions(&args, world),
     }

@@ -21,9 +21,13 @@ pub(super) fn schema(args: &SchemaArgs, world: &World) -> Result<u8, Diagnostics
         }
         return Ok(0);
     }
-    let [tasks, spec] = both(world);
-    let wanted = if args.of == "spec" { spec } else { tasks };
-    world.out.line(pretty(&wanted).trim_end());
+    let schemas = both(world);
+    let text = match args.of.as_str() {
+        "reference" => super::reference::page(&schemas),
+        "spec" => pretty(&schemas[1]),
+        _ => pretty(&schemas[0]),
+    };
+    world.out.line(text.trim_end());
     Ok(0)
 }
 

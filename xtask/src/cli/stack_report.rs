@@ -78,7 +78,12 @@ fn view(project: &mut Project, stack: &Arc<Stack>, graph: &Graph, engine: Option
                 ..StackImage::default()
             };
             built(&mut shown, project, image, plan, engine);
-            tests(&mut shown, &project.root, image, plan);
+            // Plans may share an image, which is then tested once.
+            let same = |one: &&StackImage| !shown.key.is_empty() && one.name == shown.name && one.key == shown.key;
+            match images.iter().find(same).map(|one: &StackImage| (one.tests_passed, one.tests_failed)) {
+                Some((passed, failed)) => (shown.tests_passed, shown.tests_failed) = (passed, failed),
+                None => tests(&mut shown, &project.root, image, plan),
+            }
             shown.manifest = page(project, image, plan);
             images.push(shown);
         }
@@ -133,7 +138,8 @@ fn built(shown: &mut StackImage, project: &Project, image: &Image, plan: &Plan, 
     id.clone_into(&mut shown.digest);
     let Some(found) = engine.and_then(|docker| docker.find_image(id).ok().flatten()) else { return };
     shown.bytes = Some(found.size);
-    shown.built = found.created.split('.').next().unwrap_or_default().replace('T', " ");
+    // To the minute, as the engine's clock has it.
+    shown.built = found.created.chars().take(16).collect::<String>().replace('T', " ");
     // Its name by content key says nothing to people.
     shown.tags =
         found.tags.into_iter().filter(|tag| !tag.rsplit(':').next().unwrap_or_default().starts_with("k-")).collect();

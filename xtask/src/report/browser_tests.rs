@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::graph::{GraphFormat, graph};
-use super::timings;
+use super::{stack_page, timings};
 
 /// The page as the browser has it after its script ran, and what the browser complained about.
 fn in_browser(page: &str, fragment: &str) -> (String, String) {
@@ -25,7 +25,6 @@ fn in_browser(page: &str, fragment: &str) -> (String, String) {
 }
 
 #[test]
-#[ignore = "needs Debian's chromium; run with --run-ignored all"]
 fn pages_work_offline_and_find_names() {
     let (events, needs) = timings::tests::sample();
     let (dom, complaints) = in_browser(&timings::html("t", &events, &needs), "a");
@@ -36,4 +35,11 @@ fn pages_work_offline_and_find_names() {
     assert_eq!(complaints, "");
     assert_eq!(dom.matches("class=\"gone\"").count(), 4, "{dom}");
     assert!(dom.contains("<g class=\"node bad dim\" data-name=\"test:base\">"), "{dom}");
+    let (dom, complaints) = in_browser(&stack_page::html(&stack_page::tests::sample()), "base");
+    assert_eq!(complaints, "");
+    assert!(dom.contains("<tr data-name=\"sci (lab)\" class=\"gone\">"), "{dom}");
+    assert!(
+        dom.contains("<tr data-name=\"base (lab)\">") || dom.contains("<tr data-name=\"base (lab)\" class=\"\">"),
+        "{dom}"
+    );
 }

@@ -10,7 +10,7 @@ use super::paint::{Paint, Tone};
 /// Gives the text of a file by its path relative to the root, where it is at hand.
 pub type Source<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Longer source lines are shown without their end.
+/// Longer source lines are shown without their end, and on a narrow terminal shorter ones.
 const WIDEST: usize = 100;
 
 /// The whole text, with a final newline. With `Paint::new(false)` and no source it equals `Display`.
@@ -27,7 +27,9 @@ pub fn render_with(diagnostic: &Diagnostic, paint: Paint, source: Option<Source<
         let gap = if why.is_empty() { "" } else { "    " };
         let why = clean::text(why, false);
         text.push_str(&format!("  {} {place}{gap}{why}\n", paint.tone(Tone::Busy, "-->")));
-        if let Some(snippet) = source.and_then(|source| snippet(place, source, paint, tone)) {
+        if let Some(snippet) =
+            source.and_then(|source| snippet(place, source, paint, tone, super::layout::columns_for_people()))
+        {
             text.push_str(&snippet);
         }
     }
@@ -51,7 +53,7 @@ fn strong(paint: Paint, message: &str) -> String {
 }
 
 /// The line of `place` between rules, with carets under the word that starts there.
-fn snippet(place: &Place, source: Source<'_>, paint: Paint, tone: Tone) -> Option<String> {
+fn snippet(place: &Place, source: Source<'_>, paint: Paint, tone: Tone, room: Option<usize>) -> Option<String> {
     let number = usize::try_from(place.line).ok()?.checked_sub(1)?;
     let file = source(&place.file)?;
     let raw = file.lines().nth(number)?;
@@ -60,14 +62,15 @@ fn snippet(place: &Place, source: Source<'_>, paint: Paint, tone: Tone) -> Optio
     let before: String = raw.chars().take(column).collect();
     let word: String = word_at(&raw.chars().skip(column).collect::<String>()).to_owned();
     let indent = width(&shown(&before));
-    if indent >= WIDEST {
+    let digits = place.line.to_string();
+    let widest = room.map_or(WIDEST, |columns| WIDEST.min(columns.saturating_sub(digits.len() + 3)));
+    if indent >= widest {
         return None;
     }
-    let carets = width(&shown(&word)).clamp(1, WIDEST - indent);
-    let digits = place.line.to_string();
+    let carets = width(&shown(&word)).clamp(1, widest - indent);
     let gutter = " ".repeat(digits.len());
     let bar = paint.tone(Tone::Busy, "|");
-    let line = super::layout::cut(&shown(raw), WIDEST);
+    let line = super::layout::cut(&shown(raw), widest);
     Some(format!(
         "{gutter} {bar}\n{} {bar} {line}\n{gutter} {bar} {}{}\n",
         paint.tone(Tone::Busy, &digits),
@@ -104,6 +107,16 @@ mod tests {
     #[test]
     fn without_colour_and_source_it_is_display() {
         assert_eq!(render(&unknown(), Paint::default(), None), format!("{}\n", unknown()));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_shorter_line() {
+        let place = Place::new("tasks.yaml", 1, 10);
+        let source = |_: &str| Some("actions: [\"a long text in quotes that goes on\", other]".to_owned());
+        let narrow = snippet(&place, &source, Paint::default(), Tone::Bad, Some(30)).unwrap();
+        assert!(narrow.lines().all(|line| width(line) <= 30), "{narrow}");
+        assert!(narrow.contains('…') && narrow.contains('^'), "{narrow}");
+        assert_eq!(snippet(&place, &source, Paint::default(), Tone::Bad, Some(12)), None);
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub fn columns() -> usize {
     usize::from(console::Term::stdout().size().1)
 }
 
+/// How many columns the terminal at stderr has; `None` where there is none.
+pub fn columns_for_people() -> Option<usize> {
+    let term = console::Term::stderr();
+    term.is_term().then(|| term.size_checked()).flatten().map(|(_, columns)| usize::from(columns))
+}
+
 /// How many columns a terminal uses for `text`, colour sequences not counted.
 pub fn width(text: &str) -> usize {
     console::measure_text_width(text)

@@ -80,6 +80,8 @@ pub struct Narrator {
     alone: bool,
     few: bool,
     columns: usize,
+    /// Columns of the terminal, if there is one.
+    room: Option<usize>,
     /// Lines told so far, and how many there were when each failure was told.
     lines: usize,
     told: HashMap<Arc<str>, usize>,
@@ -94,6 +96,7 @@ impl Narrator {
             alone: false,
             few: true,
             columns: *NAME_COLUMNS.start(),
+            room: layout::columns_for_people(),
             lines: 0,
             told: HashMap::new(),
         }
@@ -141,7 +144,10 @@ impl Narrator {
 
     /// `      status  name              detail`.
     pub fn line(&mut self, tone: Tone, status: &str, name: &str, detail: &str) -> String {
-        self.columns = self.columns.max(layout::width(name)).min(*NAME_COLUMNS.end());
+        // On a narrow terminal one long name must not push everything else over the edge.
+        let widest =
+            self.room.map_or(*NAME_COLUMNS.end(), |room| (room / 3).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end()));
+        self.columns = self.columns.max(layout::width(name)).min(widest);
         let status = self.manner.paint.tone(tone, &layout::pad_left(status, 12));
         let line = format!("{status}  {}  {}", layout::pad(name, self.columns), clean::text(detail, false));
         format!("{}\n", line.trim_end())

@@ -68,6 +68,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .38rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } tr:last-child td { border-bottom: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td code { white-space: nowrap; } .tag + .soft { display: block; font-size: .85em; white-space: nowrap; }
 code, .mono { font-family: ui-monospace, 'DejaVu Sans Mono', monospace; font-size: .88em; }
 .tag { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .85em; color: var(--bg); white-space: nowrap; }
 .tag.ran { background: var(--ran); } .tag.fresh { background: var(--fresh); } .tag.bad { background: var(--bad); }

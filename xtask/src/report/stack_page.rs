@@ -180,7 +180,7 @@ fn manifest(image: &StackImage) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn image(name: &str, parent: &str) -> StackImage {
@@ -198,8 +198,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_page_shows_each_image_with_its_parent_and_state() {
+    pub(crate) fn sample() -> StackView {
         let mut view = StackView { title: "The stack".into(), ..StackView::default() };
         view.images = vec![image("base", "debian:bookworm-slim"), image("sci", "base")];
         view.images[1].tests_failed = 1;
@@ -210,7 +209,12 @@ mod tests {
             to: "sha256:ff".into(),
             ..Promotion::default()
         });
-        let page = html(&view);
+        view
+    }
+
+    #[test]
+    fn the_page_shows_each_image_with_its_parent_and_state() {
+        let page = html(&sample());
         assert_eq!(page.matches("<tr data-name=\"sci (lab)\">").count(), 1);
         assert!(page.contains("<span class=\"tag bad\">tests failed</span>") && page.contains("3 passed, 1 failed"));
         assert!(page.contains("<code title=\"sha256:0123456789abcdef0123\">0123456789ab</code>"));
