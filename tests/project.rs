@@ -33,5 +33,7 @@ mod seeds;
 mod space;
 #[path = "project/stand_in.rs"]
 mod stand_in;
+#[path = "project/standstill.rs"]
+mod standstill;
 #[path = "project/tidy.rs"]
 mod tidy;

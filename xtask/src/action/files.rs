@@ -20,6 +20,10 @@ impl ActionType for Copy {
         Arguments { required: &["from", "to"], optional: &[], short: None }
     }
 
+    fn links_are_constant(&self) -> bool {
+        true
+    }
+
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let from = inside(call, text("copy", call.args, "from")?)?;
         let to = inside(call, text("copy", call.args, "to")?)?;
@@ -56,6 +60,10 @@ impl ActionType for Remove {
 
     fn arguments(&self) -> Arguments {
         Arguments { required: &["paths"], optional: &[], short: Some("paths") }
+    }
+
+    fn links_are_constant(&self) -> bool {
+        true
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {

@@ -35,6 +35,11 @@ pub trait ActionType: Send + Sync {
         Ok(Links::default())
     }
 
+    /// Whether `links` hangs on its arguments alone. If not, a run looks at tasks.yaml anew each time.
+    fn links_are_constant(&self) -> bool {
+        false
+    }
+
     /// Looks at the outside world before the verdict; only called if its links say `observes`.
     ///
     /// # Errors

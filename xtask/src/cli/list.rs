@@ -150,7 +150,7 @@ pub(super) fn explain(args: &ExplainArgs, world: &World) -> Result<u8, Diagnosti
     words.extend(args.task.iter().filter(|word| !matches!(word.as_str(), "--json" | "--last")).cloned());
     let has = |flag: &str| args.task.iter().any(|word| word == flag);
     let (as_data, last) = (args.json || has("--json"), args.last || has("--last"));
-    let Some(mut prepared) = run::prepare(&words, world, &StopToken::new())? else {
+    let Some(mut prepared) = run::prepare(&words, world, &StopToken::new(), None)? else {
         return Err(Diagnostic::error("`explain` needs the name of a task").into());
     };
     if last {

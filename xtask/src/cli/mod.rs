@@ -24,6 +24,7 @@ mod list;
 mod man;
 mod meant;
 mod project;
+mod quick;
 mod records;
 mod reference;
 mod run;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::FileArgs;
+use super::quick::{Notes, Origin, SharedAsked};
 use crate::action::ActionSet;
 use crate::engine::{self, Expander, Project, plan};
 use crate::graph;
@@ -72,6 +73,7 @@ pub(super) struct Read {
     /// Files that say which tasks there are, relative to the root: tasks.yaml, what it includes, the spec, the metadata
     /// of environments.
     pub sources: Vec<String>,
+    pub origin: Origin,
 }
 
 /// Only the tasks, without any state: to know the params before the command line is understood.
@@ -79,7 +81,7 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
     let crate::action::BuiltIn { mut actions, services, environments, hosts } =
         crate::action::built_in(&place.root, world);
     actions.extend(&world.extra);
-    let outside = Outside { root: place.root.clone(), env: world.env.clone(), globals: options.globals.clone() };
+    let outside = Outside::new(&place.root, world, options.globals.clone());
     let loaded = outside.with(&actions, |load_world| taskfile::load(&place.file, load_world))?;
     // Only the first reading of a set of actions tells them.
     let _ = hosts.set(loaded.taskfile.hosts.clone());
@@ -90,11 +92,12 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
         services.use_spec(spec.clone());
         environments.use_spec(spec);
     }
+    let origin = Origin { sources: loaded.sources.clone(), asked: outside.asked };
     let mut sources: Vec<String> = loaded.sources.into_iter().map(|(name, _)| name).collect();
     sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
     sources.extend(crate::environment::catalog::files(&place.root));
     let actions = actions.clone();
-    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, environments, sources })
+    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, environments, sources, origin })
 }
 
 /// What the reading of tasks may ask for, kept for the tasks that other tasks print.
@@ -103,9 +106,14 @@ struct Outside {
     root: PathBuf,
     env: crate::exec::environment::Variables,
     globals: BTreeMap<String, String>,
+    asked: SharedAsked,
 }
 
 impl Outside {
+    fn new(root: &Path, world: &World, globals: BTreeMap<String, String>) -> Self {
+        Self { root: root.to_owned(), env: world.env.clone(), globals, asked: SharedAsked::default() }
+    }
+
     fn with<T>(&self, actions: &ActionSet, f: impl FnOnce(&LoadWorld<'_>) -> T) -> T {
         let forms: Vec<ActionForm<'_>> = actions
             .iter()
@@ -114,13 +122,23 @@ impl Outside {
                 ActionForm { name: action.name(), required: form.required, optional: form.optional, short: form.short }
             })
             .collect();
+        let key = key(&self.root, false);
+        let notes = Notes { asked: &self.asked, key: &key };
         f(&LoadWorld {
             read: &|name| std::fs::read(self.root.join(name)),
-            images: &|spec| images(&self.root, spec),
-            environments: &|| environments(&self.root),
-            env: &|name| self.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned()),
+            images: &|spec| {
+                notes.outside();
+                images(&self.root, spec)
+            },
+            environments: &|| {
+                notes.outside();
+                environments(&self.root)
+            },
+            env: &|name| {
+                notes.env(name, self.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned()))
+            },
             expand: &Templates,
-            glob: &|pattern| glob(&self.root, pattern),
+            glob: &|pattern| notes.glob(&self.root, pattern),
             actions: &forms,
             checks: &actions.check_names(),
             commands: taskfile::COMMANDS,
@@ -133,11 +151,11 @@ impl Outside {
 pub(super) fn schema(world: &World) -> serde_json::Value {
     let mut actions = crate::action::built_in(&world.cwd, world).actions;
     actions.extend(&world.extra);
-    let outside = Outside { root: world.cwd.clone(), env: world.env.clone(), globals: BTreeMap::new() };
+    let outside = Outside::new(&world.cwd, world, BTreeMap::new());
     outside.with(&actions, |load_world| taskfile::schema(load_world.actions, load_world.checks))
 }
 
-fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
+pub(super) fn glob(root: &Path, pattern: &str) -> Vec<RepoPath> {
     let dep = crate::model::task::FileDep {
         pattern: pattern.into(),
         negated: false,
@@ -182,7 +200,7 @@ pub(super) fn open(
     world: &World,
     options: &LoadOptions,
 ) -> Result<(Project, Vec<Diagnostic>), Diagnostics> {
-    let outside = Outside { root: place.root.clone(), env: world.env.clone(), globals: options.globals.clone() };
+    let outside = Outside::new(&place.root, world, options.globals.clone());
     let (known, forms) = (Taskfile { tasks: Vec::new(), ..taskfile.clone() }, actions.clone());
     let expand: Arc<engine::ExpandTasks> = Arc::new(move |group, output| {
         outside.with(&forms, |load_world| taskfile::members(group, output, &known, load_world))
@@ -234,6 +252,7 @@ pub(super) fn open(
         positional: std::collections::HashMap::new(),
         expand: Some(expand),
         token: world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned()),
+        sightings: std::collections::HashMap::new(),
     };
     Ok((project, warnings))
 }
@@ -247,7 +266,7 @@ fn new_token() -> String {
 }
 
 /// The random key of this workspace, made at the first run; for digests of secrets.
-fn key(root: &Path, writes: bool) -> Secret {
+pub(super) fn key(root: &Path, writes: bool) -> Secret {
     let file = root.join(STATE_DIR).join("key");
     if let Ok(bytes) = std::fs::read(&file)
         && bytes.len() == 32

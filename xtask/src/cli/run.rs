@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::args::{FileArgs, RunArgs, RunCli};
 use super::project::{self, LoadOptions, Place, Read};
+use super::quick::{self, Origin, Quick};
 use super::timings::{self, Recorder};
 use super::words::{self, Meaning};
 use crate::engine::{self, Options, ParamValue, Project};
@@ -21,6 +22,7 @@ use crate::report::run_log::RunLog;
 use crate::report::{self, Reporter};
 use crate::store::STATE_DIR;
 use crate::store::lock::{self, Lock, Owner, Patience};
+use crate::store::seen::Seen;
 use crate::taskfile;
 use crate::world::World;
 
@@ -36,13 +38,21 @@ pub(super) struct Prepared {
     /// Files that say which tasks there are, relative to the root.
     pub sources: Vec<String>,
     /// Held until the run is over; `None` for a run that writes nothing or has joined another.
-    #[expect(dead_code, reason = "dropping it frees the state for others")]
     pub lock: Option<Lock>,
+    /// Where the tasks came from, if that can be looked up again.
+    pub origin: Option<Origin>,
+    /// What earlier runs saw.
+    pub seen: Option<Box<Seen>>,
 }
 
 pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let stop = StopToken::new();
-    let Some(mut prepared) = prepare(words, world, &stop)? else { return super::list::overview(world) };
+    let (lock, seen) = match quick::quick(words, world, &stop)? {
+        Quick::Done(exit) => return Ok(exit),
+        Quick::Run(lock, seen) => (lock, seen),
+    };
+    let Some(mut prepared) = prepare(words, world, &stop, lock)? else { return super::list::overview(world) };
+    prepared.seen = seen;
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     if prepared.args.dry_run || prepared.args.frozen {
@@ -76,6 +86,9 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
         }
     };
     reporter.finish();
+    if prepared.lock.is_some() {
+        quick::remember(&mut prepared, world);
+    }
     if let Some(recorder) = &recorder {
         exit = exit.max(write_timings(&prepared, recorder, &options.command, world));
     }
@@ -106,13 +119,19 @@ fn write_timings(prepared: &Prepared, recorder: &Recorder, command: &str, world:
     }
 }
 
-/// Understands the words and opens the project. `None`: nothing was named and there is no default.
-pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Result<Option<Prepared>, Diagnostics> {
+/// Understands the words and opens the project. `None`: nothing was named and there is no default. `held` is the lock of
+/// the state, if it was taken already.
+pub(super) fn prepare(
+    words: &[String],
+    world: &World,
+    stop: &StopToken,
+    held: Option<Lock>,
+) -> Result<Option<Prepared>, Diagnostics> {
     let file = file_args(words, world);
     let place = project::find(&file, world)?;
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
-    let Read { tasks, mut warnings, actions, sources, .. } = project::read(&place, world, &load)?;
+    let Read { tasks, mut warnings, actions, sources, origin, .. } = project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let mut args = parse(&split.run)?;
     let mut chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name)).map_err(super::meant::options)?;
@@ -137,7 +156,13 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
     }
     args.reporter = args.reporter.or_else(|| tasks.config.reporter.as_deref().map(str::to_owned));
     let writes = !args.dry_run && !args.frozen;
-    let lock = if writes { take_lock(&place, &args, words, world, stop)? } else { None };
+    let lock = match held {
+        _ if !writes => None,
+        None => take_lock(&place, &args, words, world, stop)?,
+        held => held,
+    };
+    // A variable of the command line is a part of the tasks that only this run has.
+    let origin = Some(origin).filter(|_| globals.is_empty());
     let load = LoadOptions { writes, globals };
     let config = tasks.config.clone();
     let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
@@ -149,7 +174,7 @@ pub(super) fn prepare(words: &[String], world: &World, stop: &StopToken) -> Resu
         .map_err(|problem| super::meant::command(problem, &wanted))?;
     let later = graph::later(&project.graph, &wanted, &place.cwd);
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
-    Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock }))
+    Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock, origin, seen: None }))
 }
 
 /// Whether a task of the plan builds, tests or publishes images.
@@ -252,7 +277,7 @@ pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
 }
 
 /// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.
-fn take_lock(
+pub(super) fn take_lock(
     place: &Place,
     args: &RunArgs,
     words: &[String],

@@ -233,7 +233,8 @@ impl Run<'_> {
             }
             result.digest = probed.result.unwrap_or(result.digest);
         }
-        self.adopt(id, decision)?;
+        let adopted = self.adopt(id, decision)?;
+        self.saw(id, decision.inputs.clone(), adopted);
         if let Some(seconds) = self.recorded_seconds(id) {
             self.saved += Duration::from_secs_f64(seconds.max(0.0));
         }
@@ -242,7 +243,8 @@ impl Run<'_> {
     }
 
     /// The effect is there although no record says so (a lost state, an image that somebody else built): writes one.
-    pub(super) fn adopt(&mut self, id: TaskId, decision: &Decision) -> Result<(), Diagnostic> {
+    /// Whether it did.
+    pub(super) fn adopt(&mut self, id: TaskId, decision: &Decision) -> Result<bool, Diagnostic> {
         let name = self.graph.name(id).to_string();
         let record = self.project.records.get(&name);
         let is_current = record.is_some_and(|record| {
@@ -253,15 +255,16 @@ impl Run<'_> {
                     .is_some_and(|success| success.trace.fingerprint == decision.fingerprint.digest())
         });
         if is_current || decision.fingerprint.parts().is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let has_fact =
             decision.fingerprint.parts().iter().any(|part| !matches!(part.key, crate::rebuild::PartKey::Definition(_)));
         if !has_fact {
-            return Ok(());
+            return Ok(false);
         }
         let seconds = self.recorded_seconds(id).unwrap_or(0.0);
-        self.write_success(id, decision, seconds, Vec::new())
+        self.write_success(id, decision, seconds, Vec::new())?;
+        Ok(true)
     }
 
     /// What the last success left, for tasks that take it.

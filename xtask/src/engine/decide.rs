@@ -40,7 +40,7 @@ impl Default for Result_ {
 pub(super) struct Decision {
     pub verdict: Verdict,
     pub fingerprint: Fingerprint,
-    pub inputs: Vec<RepoPath>,
+    pub inputs: Arc<Inputs>,
     pub changed: Vec<RepoPath>,
     pub targets: Vec<TraceTarget>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Given<'a> {
     pub options: &'a Options,
     pub results: &'a HashMap<TaskId, Result_>,
     pub extra: &'a Extra,
-    pub inputs: Option<&'a Inputs>,
+    pub inputs: Option<&'a Arc<Inputs>>,
     pub probed: Option<&'a Probed>,
     /// More uptodate items, from calc_dep.
     pub calculated: &'a [Uptodate],
@@ -61,28 +61,24 @@ pub(super) struct Given<'a> {
 /// Decides one task. Missing or unreadable inputs are an error, always before anything else.
 pub(super) fn decide(project: &mut Project, id: TaskId, given: &Given<'_>) -> Decision {
     let graph = project.graph.clone();
-    let expanded;
     let inputs = match given.inputs {
-        Some(inputs) => inputs,
-        None => {
-            expanded = inputs::expand(&graph, &project.root, id, given.extra);
-            &expanded
-        }
+        Some(inputs) => inputs.clone(),
+        None => Arc::new(inputs::expand(&graph, &project.root, id, given.extra)),
     };
     let mut decision = Decision {
         verdict: Verdict::UpToDate,
         fingerprint: Fingerprint::default(),
-        inputs: inputs.paths.clone(),
+        inputs: inputs.clone(),
         changed: Vec::new(),
         targets: Vec::new(),
     };
-    if let Some(problem) = inputs::problem(&graph, &mut project.files, id, inputs) {
+    if let Some(problem) = inputs::problem(&graph, &mut project.files, id, &inputs) {
         decision.verdict = Verdict::Error(Box::new(problem));
         return decision;
     }
     let name = graph.name(id).to_string();
     let record = project.records.get(&name).cloned().unwrap_or_default();
-    match observe(project, id, given, inputs, record.success.as_ref()) {
+    match observe(project, id, given, &inputs, record.success.as_ref()) {
         Err(problem) => decision.verdict = Verdict::Error(Box::new(problem)),
         Ok(seen) => {
             let trace = record.success.as_ref().map(|success| &success.trace);

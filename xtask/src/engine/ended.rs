@@ -86,6 +86,9 @@ impl Run<'_> {
         if self.has_depfile(id) {
             changed.extend(self.take_depfile(id, &mut decision)?);
         }
+        if changed.is_empty() && !task.in_out {
+            self.saw(id, decision.inputs.clone(), true);
+        }
         self.write_success(id, &decision, finished.duration.as_secs_f64(), changed)
     }
 

@@ -25,6 +25,7 @@ impl Run<'_> {
         self.project.db.is_in_place()?;
         self.options.steps.at(Step::Closed);
         self.project.files.save();
+        self.project.sightings = self.sightings();
         let (counts, saved) = (self.counts, self.saved);
         self.remember();
         self.emit(Event::RunFinished { exit, counts, duration, saved });

@@ -1,14 +1,18 @@
 //! Which files a task reads, and what they are now. Knows nothing of verdicts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::Project;
 use crate::graph::{Graph, TaskId};
 use crate::model::task::FileDep;
-use crate::model::{Diagnostic, RepoPath, words};
-use crate::store::{FileState, Files, glob};
+use crate::model::{Diagnostic, Digest, RepoPath, Task, words};
+use crate::store::glob::{self, Listing};
+use crate::store::sight::digest_of_paths;
+use crate::store::{FileState, Files};
 
 /// The inputs of one task.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,10 @@ pub(super) struct Inputs {
     pub paths: Vec<RepoPath>,
     /// Named literally: must exist.
     pub required: Vec<RepoPath>,
+    /// The directories in which globs were looked up.
+    pub listings: Vec<Listing>,
+    /// There is more to it than `listings`, a directory as an input: the digest of all that was found.
+    pub walked: Option<Digest>,
 }
 
 /// Inputs that were computed by other tasks.
@@ -28,13 +36,13 @@ pub(super) struct Extra {
 }
 
 /// Expands the inputs of all these tasks and observes every file, in parallel.
-pub(super) fn prefetch(project: &mut Project, plan: &[TaskId]) -> HashMap<TaskId, Inputs> {
+pub(super) fn prefetch(project: &mut Project, plan: &[TaskId]) -> HashMap<TaskId, Arc<Inputs>> {
     let (graph, root) = (&*project.graph, &project.root);
-    let found: Vec<(TaskId, Inputs)> = plan
+    let found: Vec<(TaskId, Arc<Inputs>)> = plan
         .par_iter()
         .with_min_len(32)
         .filter(|id| !graph.task(**id).is_group())
-        .map(|id| (*id, expand(graph, root, *id, &Extra::default())))
+        .map(|id| (*id, Arc::new(expand(graph, root, *id, &Extra::default()))))
         .collect();
     let targets = plan.iter().flat_map(|id| target_paths(graph, *id));
     let all: Vec<RepoPath> = found.iter().flat_map(|(_, inputs)| inputs.paths.iter().cloned()).chain(targets).collect();
@@ -53,14 +61,15 @@ pub(super) fn expand(graph: &Graph, root: &std::path::Path, id: TaskId, extra: &
     let node = graph.node(id);
     let task = &node.task;
     let watched = if task.watch_only { &[][..] } else { &task.watch[..] };
-    let mut patterns: Vec<FileDep> = Vec::new();
-    let declared = if watched.is_empty() && extra.file_dep.is_empty() {
-        &task.file_dep
-    } else {
-        patterns.extend(task.file_dep.iter().chain(&extra.file_dep).chain(watched).cloned());
-        &patterns
+    let mut found = match patterns(task) {
+        Cow::Borrowed(declared) if extra.file_dep.is_empty() => glob::expand(root, declared),
+        declared => {
+            let mut declared = declared.into_owned();
+            declared.extend(extra.file_dep.iter().cloned());
+            glob::expand(root, &declared)
+        }
     };
-    let mut found = glob::expand(root, declared);
+    let walked = found.walked.then(|| digest_of_paths(&found.paths));
     // What may be absent without being an error: paths that only wake the watch, and those found in a depfile.
     let optional: BTreeSet<&str> = watched.iter().map(|dep| &*dep.pattern).collect();
     found.literal.retain(|path| !optional.contains(&*path.lossy()) && !node.links.targets.contains(path));
@@ -77,7 +86,15 @@ pub(super) fn expand(graph: &Graph, root: &std::path::Path, id: TaskId, extra: &
     }
     found.paths.sort_unstable();
     found.paths.dedup();
-    Inputs { paths: found.paths, required: found.literal }
+    Inputs { paths: found.paths, required: found.literal, listings: found.listings, walked }
+}
+
+/// Everything that a task declares as input.
+pub(super) fn patterns(task: &Task) -> Cow<'_, [FileDep]> {
+    if task.watch.is_empty() || task.watch_only {
+        return Cow::Borrowed(&task.file_dep);
+    }
+    task.file_dep.iter().chain(&task.watch).cloned().collect()
 }
 
 /// The first input that cannot be used, as an error. Call after the inputs were observed.

@@ -22,9 +22,11 @@ mod job;
 mod live;
 pub mod plan;
 mod probe;
+pub mod quick;
 mod run;
 pub mod scope;
 mod start;
+pub mod still;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -70,6 +72,8 @@ pub struct Project {
     pub positional: HashMap<TaskId, Vec<String>>,
     pub expand: Option<Arc<ExpandTasks>>,
     pub token: String,
+    /// What the last run looked at, for [`still::remember`].
+    pub sightings: still::Sightings,
 }
 
 /// Reads the tasks that another task printed (`expand_after`): the group and the output.

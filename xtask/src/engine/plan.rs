@@ -75,7 +75,7 @@ struct Predictor<'a> {
 }
 
 impl Predictor<'_> {
-    fn visit(&mut self, id: TaskId, fetched: Option<&inputs::Inputs>) {
+    fn visit(&mut self, id: TaskId, fetched: Option<&Arc<inputs::Inputs>>) {
         if self.status.contains_key(&id) {
             return;
         }
@@ -91,7 +91,7 @@ impl Predictor<'_> {
         self.order.push(id);
     }
 
-    fn status_of(&mut self, id: TaskId, fetched: Option<&inputs::Inputs>) -> Status {
+    fn status_of(&mut self, id: TaskId, fetched: Option<&Arc<inputs::Inputs>>) -> Status {
         let graph = self.project.graph.clone();
         let (node, task) = (graph.node(id), graph.task(id));
         let record = self.project.records.get(&*task.name).cloned().unwrap_or_default();
@@ -147,7 +147,7 @@ impl Predictor<'_> {
         }
     }
 
-    fn decision(&mut self, id: TaskId, fetched: Option<&inputs::Inputs>, probed: Option<&Probed>) -> Decision {
+    fn decision(&mut self, id: TaskId, fetched: Option<&Arc<inputs::Inputs>>, probed: Option<&Probed>) -> Decision {
         let graph = self.project.graph.clone();
         let sources: Vec<TaskId> =
             graph.node(id).needs.iter().filter(|edge| edge.why == graph::Why::CalcDep).map(|edge| edge.to).collect();

@@ -11,6 +11,7 @@ use super::decide::{Decision, Result_};
 use super::inputs::{self, Extra, Inputs};
 use super::job::{Message, Probed};
 use super::live::Ending;
+use super::still::Sighting;
 use super::{Options, Project};
 use crate::action::Failure;
 use crate::graph::{self, Graph, Later, Selection, TaskId};
@@ -62,7 +63,7 @@ pub(super) struct Run<'a> {
     pub(super) problems: HashMap<TaskId, String>,
     /// For tasks that are unmet or ignored: the tasks at the root of it.
     pub(super) because: HashMap<TaskId, Vec<Arc<str>>>,
-    pub(super) inputs: HashMap<TaskId, (u32, Inputs)>,
+    pub(super) inputs: HashMap<TaskId, (u32, Arc<Inputs>)>,
     pub(super) extras: HashMap<TaskId, Computed>,
     pub(super) decisions: HashMap<TaskId, Decision>,
     pub(super) probes: HashMap<TaskId, Probed>,
@@ -107,6 +108,8 @@ pub(super) struct Run<'a> {
     pub(super) others_wait: bool,
     /// Ended to let others have their turn.
     pub(super) left: Vec<TaskId>,
+    /// What was looked at for tasks that ended well.
+    pub(super) sights: HashMap<TaskId, Sighting>,
 }
 
 /// What calc_dep has added to a task so far.
@@ -173,6 +176,7 @@ impl<'a> Run<'a> {
             endings: HashMap::new(),
             others_wait: false,
             left: Vec::new(),
+            sights: HashMap::new(),
         }
     }
 

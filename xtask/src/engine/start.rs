@@ -54,7 +54,7 @@ impl Run<'_> {
         let (inputs, changed) = (decision.inputs.clone(), decision.changed.clone());
         self.decisions.insert(id, decision);
         let expected = self.recorded_seconds(id).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-        let mut job = match self.job(id, &inputs, &changed) {
+        let mut job = match self.job(id, &inputs.paths, &changed) {
             Ok(job) => job,
             Err(problem) => return self.finish(id, Outcome::Error, Duration::ZERO, Some(problem), Ended::default()),
         };
@@ -78,7 +78,7 @@ impl Run<'_> {
             verbosity,
             interactive: task.interactive,
         });
-        job.inputs = inputs.iter().map(|path| (path.clone(), self.project.files.peek(path).stat())).collect();
+        job.inputs = inputs.paths.iter().map(|path| (path.clone(), self.project.files.peek(path).stat())).collect();
         let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
         job.targets =
             inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();

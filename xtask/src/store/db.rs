@@ -71,6 +71,8 @@ pub struct StateDb {
     in_transaction: bool,
     /// Where it is written, with the number of the file that was opened.
     file: Option<(PathBuf, u64)>,
+    /// Changes when another connection writes.
+    version: Option<i64>,
 }
 
 impl StateDb {
@@ -90,13 +92,15 @@ impl StateDb {
             }
         };
         let number = number_of(&file).unwrap_or(0);
-        Ok((Self { connection: Some(connection), in_transaction: false, file: Some((file, number)) }, warnings))
+        let version = data_version(&connection);
+        let file = Some((file, number));
+        Ok((Self { connection: Some(connection), in_transaction: false, file, version }, warnings))
     }
 
     /// Opens without ever writing: for dry runs, explain, list. Absent or unusable counts as empty.
     pub fn open_read_only(root: &Path) -> Result<Self, Diagnostic> {
         let file = root.join(super::STATE_DIR).join("state.db");
-        let empty = Self { connection: None, in_transaction: false, file: None };
+        let empty = Self { connection: None, in_transaction: false, file: None, version: None };
         if !file.exists() {
             return Ok(empty);
         }
@@ -107,10 +111,25 @@ impl StateDb {
         let uri = format!("file:{}{suffix}", percent(&file));
         let Ok(connection) = Connection::open_with_flags(uri, flags) else { return Ok(empty) };
         match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)) {
-            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false, file: None }),
+            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false, file: None, version: None }),
             Ok(found) if found > FORMAT => Err(newer(found)),
             _ => Ok(empty),
         }
+    }
+
+    /// Whether somebody else has written since this was opened: a run inside one of our actions.
+    pub fn was_changed_by_others(&self) -> bool {
+        self.version.is_none() || self.connection.as_ref().and_then(data_version) != self.version
+    }
+
+    /// The stamp of the state below `root`, without opening more than it takes.
+    pub fn stamp_of(root: &Path) -> Option<i64> {
+        Self::open_read_only(root).ok()?.stamp()
+    }
+
+    /// Changes whenever a record does, whatever program changes it; `None` where the state has none.
+    pub fn stamp(&self) -> Option<i64> {
+        self.connection.as_ref()?.query_row("SELECT value FROM stamp", [], |row| row.get(0)).ok()
     }
 
     /// All records, by the name of the task. A row whose checksum is wrong counts as never run.
@@ -368,6 +387,9 @@ fn connect(file: &Path) -> Result<Connection, Problem> {
     if found < FORMAT {
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
+    if connection.query_row("SELECT value FROM stamp", [], |row| row.get::<_, i64>(0)).is_err() {
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {STAMP} COMMIT;"))?;
+    }
     // A cheap look at every page of the tables: damage shows here, not in the middle of a run.
     let tasks: i64 = connection.query_row("SELECT count(*) FROM task", [], |row| row.get(0))?;
     let runs: i64 = connection.query_row("SELECT count(*) FROM run", [], |row| row.get(0))?;
@@ -398,6 +420,20 @@ const SCHEMA: &str = "
         key TEXT NOT NULL
     ) STRICT;
     CREATE INDEX run_task_run ON run_task (run);
+";
+
+fn data_version(connection: &Connection) -> Option<i64> {
+    connection.query_row("PRAGMA data_version", [], |row| row.get(0)).ok()
+}
+
+/// Not a part of the format: a program that does not know it keeps it right all the same. Random, so that a value
+/// that a power cut took back never comes again.
+const STAMP: &str = "
+    CREATE TABLE IF NOT EXISTS stamp (value INTEGER NOT NULL) STRICT;
+    INSERT INTO stamp SELECT random() WHERE NOT EXISTS (SELECT 1 FROM stamp);
+    CREATE TRIGGER IF NOT EXISTS task_insert AFTER INSERT ON task BEGIN UPDATE stamp SET value = random(); END;
+    CREATE TRIGGER IF NOT EXISTS task_update AFTER UPDATE ON task BEGIN UPDATE stamp SET value = random(); END;
+    CREATE TRIGGER IF NOT EXISTS task_delete AFTER DELETE ON task BEGIN UPDATE stamp SET value = random(); END;
 ";
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -21,7 +21,7 @@ use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath, StopToken};
 
 /// What the system says about a file without reading it. Compared for equality only, never with "newer than".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct StatTuple {
     pub size: u64,
     pub mtime_ns: i64,
@@ -83,11 +83,30 @@ fn tagged(tag: &[u8], digest: &Digest) -> Digest {
     hasher.finish()
 }
 
+/// What is known of one path.
+struct Known {
+    /// When it was last looked at.
+    epoch: u32,
+    /// Since when it is as it is.
+    since: u32,
+    state: FileState,
+}
+
+/// A path as it was last observed.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    pub state: &'a FileState,
+    /// The epoch in which it was first seen like this.
+    pub since: u32,
+    /// Whether an equal stat will prove equal content.
+    pub trusted: bool,
+}
+
 /// All files that were asked for, each observed at most once per epoch.
 pub struct Files {
     root: PathBuf,
     root_fd: OwnedFd,
-    known: HashMap<RepoPath, (u32, FileState)>,
+    known: HashMap<RepoPath, Known>,
     cache: HashMap<RepoPath, Cached>,
     cache_file: PathBuf,
     cache_is_dirty: bool,
@@ -103,7 +122,7 @@ impl Files {
 
     /// The same with a stat cache of another name: several may be kept.
     pub fn open_named(root: &Path, cache: &str) -> io::Result<Self> {
-        let root_fd = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root_fd = open_root(root)?;
         let cache_file = root.join(super::STATE_DIR).join(cache);
         Ok(Self {
             root: root.to_owned(),
@@ -135,7 +154,7 @@ impl Files {
     pub fn observe<'a>(&mut self, paths: impl IntoIterator<Item = &'a RepoPath>) {
         let mut stale: Vec<&RepoPath> = paths
             .into_iter()
-            .filter(|path| self.known.get(*path).is_none_or(|(epoch, _)| *epoch != self.epoch))
+            .filter(|path| self.known.get(*path).is_none_or(|known| known.epoch != self.epoch))
             .collect();
         stale.sort_unstable();
         stale.dedup();
@@ -146,26 +165,58 @@ impl Files {
             stale.par_iter().with_min_len(16).map(|path| look(fd, path, cache.get(*path), stop)).collect()
         };
         for (path, state) in stale.into_iter().zip(observed) {
-            self.remember(path, &state);
-            self.known.insert(path.clone(), (self.epoch, state));
+            self.keep(path, state);
+        }
+    }
+
+    fn keep(&mut self, path: &RepoPath, state: FileState) {
+        self.remember(path, &state);
+        let epoch = self.epoch;
+        match self.known.get_mut(path) {
+            Some(known) => {
+                if known.state != state {
+                    (known.since, known.state) = (epoch, state);
+                }
+                known.epoch = epoch;
+            }
+            None => {
+                self.known.insert(path.clone(), Known { epoch, since: epoch, state });
+            }
         }
     }
 
     /// Takes over what a worker observed just now.
     pub fn learn(&mut self, path: &RepoPath, state: FileState) {
-        self.remember(path, &state);
-        self.known.insert(path.clone(), (self.epoch, state));
+        self.keep(path, state);
+    }
+
+    /// The number of the time in which nothing is looked at twice; see [`Self::next_epoch`].
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// What was last seen of a path, and since when it is like that.
+    pub fn standing(&self, path: &RepoPath) -> Option<Standing<'_>> {
+        let known = self.known.get(path)?;
+        let trusted = match &known.state {
+            FileState::File { stat, digest } => self
+                .cache
+                .get(path)
+                .is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted()),
+            _ => false,
+        };
+        Some(Standing { state: &known.state, since: known.since, trusted })
     }
 
     /// The state of one path, observed in this epoch (now, if it was not).
     pub fn get(&mut self, path: &RepoPath) -> FileState {
         self.observe([path]);
-        self.known.get(path).map_or(FileState::Missing, |(_, state)| state.clone())
+        self.known.get(path).map_or(FileState::Missing, |known| known.state.clone())
     }
 
     /// Like [`Self::get`] for a path that was observed before; `Missing` otherwise.
     pub fn peek(&self, path: &RepoPath) -> &FileState {
-        self.known.get(path).map_or(&FileState::Missing, |(_, state)| state)
+        self.known.get(path).map_or(&FileState::Missing, |known| &known.state)
     }
 
     /// Whether files were ever asked for below this path.
@@ -201,15 +252,38 @@ pub(super) fn now_ns() -> i64 {
 
 /// Observes one path below `root` now, without any memory: for workers, right after an action.
 pub fn observe_now(root: &Path, path: &RepoPath) -> FileState {
-    match rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+    match open_root(root) {
         Ok(fd) => look(&fd, path, None, &StopToken::new()),
         Err(error) => FileState::Unreadable(error.to_string().into()),
     }
 }
 
+/// Opens the root for [`super::sight::Sight::holds`].
+///
+/// # Errors
+/// It is not there.
+pub fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// The stat of one path below `root` now; `None` if it is not there.
 pub fn stat_now(root: &Path, path: &RepoPath) -> Option<StatTuple> {
     rustix::fs::lstat(root.join(path.as_path())).ok().map(|stat| tuple(&stat))
+}
+
+/// The stat of one path below an open directory; `None` if it is not there.
+pub(super) fn stat_below(root: &OwnedFd, path: &[u8]) -> io::Result<Option<StatTuple>> {
+    let name = if path.is_empty() { &b"."[..] } else { path };
+    match rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(tuple(&stat))),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Observes one path below an open directory now, without any memory.
+pub(super) fn look_afresh(root: &OwnedFd, path: &RepoPath) -> FileState {
+    look(root, path, None, &StopToken::new())
 }
 
 fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>, stop: &StopToken) -> FileState {
@@ -231,7 +305,7 @@ fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>, stop: &StopTok
     }
 }
 
-fn tuple(stat: &Stat) -> StatTuple {
+pub(super) fn tuple(stat: &Stat) -> StatTuple {
     let ns = |seconds: i64, part: i64| seconds.saturating_mul(1_000_000_000).saturating_add(part);
     StatTuple {
         size: stat.st_size as u64,

@@ -3,14 +3,17 @@
 //! Knows nothing of tasks. Directories are walked with ignore files honoured (`.gitignore`, `.ignore`), globs are not:
 //! who names generated files by a pattern means them.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::WalkBuilder;
 
-use super::files::bytes;
-use crate::model::RepoPath;
+use super::files::{StatTuple, bytes, now_ns, tuple};
+use super::statcache;
+use crate::model::digest::Hasher;
 use crate::model::task::FileDep;
+use crate::model::{Digest, RepoPath};
 
 /// What a list of patterns stands for now, sorted and without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,57 @@ pub struct Expanded {
     pub paths: Vec<RepoPath>,
     /// The literal ones that must exist: a missing one is an error, not an empty match.
     pub literal: Vec<RepoPath>,
+    /// The directories in which globs were looked up.
+    pub listings: Vec<Listing>,
+    /// A directory was walked with its ignore files, which `listings` does not cover.
+    pub walked: bool,
+}
+
+/// A directory as it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    pub dir: RepoPath,
+    /// Taken before its names were read; `None` if it is not there.
+    pub stat: Option<StatTuple>,
+    /// Nanoseconds since 1970, before its names were read.
+    pub at_ns: i64,
+    /// Of its names, and which of them are directories.
+    pub digest: Digest,
+}
+
+impl Listing {
+    /// Lists a directory below `root` now; with its names, and whether each is a directory.
+    pub fn new(root: &Path, dir: &RepoPath) -> (Self, Vec<(OsString, bool)>) {
+        let at_ns = now_ns();
+        let stat = stat_of_dir(root, dir);
+        let mut names: Vec<(OsString, bool)> = Vec::new();
+        let mut hasher = Hasher::new();
+        match std::fs::read_dir(root.join(dir.as_path())) {
+            Ok(entries) => {
+                let named = |entry: std::fs::DirEntry| Some((entry.file_name(), entry.file_type().ok()?.is_dir()));
+                names.extend(entries.flatten().filter_map(named));
+                names.sort_unstable();
+                for (name, is_dir) in &names {
+                    hasher.field(bytes(name)).field([u8::from(*is_dir)]);
+                }
+            }
+            Err(error) => {
+                hasher.field(error.kind().to_string());
+            }
+        }
+        (Self { dir: dir.clone(), stat, at_ns, digest: hasher.finish() }, names)
+    }
+
+    /// Whether an equal stat proves equal names: every change of them sets the directory's times, but a change within
+    /// the same tick of the file system's clock may set them to what they are.
+    pub fn trusted(&self) -> bool {
+        self.stat.is_some_and(|stat| statcache::is_settled(&stat, self.at_ns))
+    }
+}
+
+/// The stat of a directory, or of what a link to one points to.
+pub fn stat_of_dir(root: &Path, dir: &RepoPath) -> Option<StatTuple> {
+    rustix::fs::stat(&*root.join(dir.as_path())).ok().map(|stat| tuple(&stat))
 }
 
 /// Whether a pattern has wildcards.
@@ -72,12 +126,14 @@ pub fn expand(root: &Path, patterns: &[FileDep]) -> Expanded {
     let mut found = Expanded::default();
     for dep in patterns.iter().filter(|dep| !dep.negated) {
         if is_glob(&dep.pattern) {
-            match_glob(root, &dep.pattern, &mut found.paths);
-        } else if let Some(path) = RepoPath::from_root(&*dep.pattern)
-            && !below(root, &path, &mut found.paths)
-        {
-            found.literal.push(path.clone());
-            found.paths.push(path);
+            match_glob(root, &dep.pattern, &mut found);
+        } else if let Some(path) = RepoPath::from_root(&*dep.pattern) {
+            if below(root, &path, &mut found.paths) {
+                found.walked = true;
+            } else {
+                found.literal.push(path.clone());
+                found.paths.push(path);
+            }
         }
     }
     let negations: Vec<Negation> = patterns.iter().filter(|dep| dep.negated).filter_map(Negation::new).collect();
@@ -124,32 +180,29 @@ pub fn check(pattern: &str) -> Result<(), String> {
     GlobBuilder::new(pattern).literal_separator(true).build().map(|_| ()).map_err(|error| error.kind().to_string())
 }
 
-fn match_glob(root: &Path, pattern: &str, found: &mut Vec<RepoPath>) {
+fn match_glob(root: &Path, pattern: &str, found: &mut Expanded) {
     let Some(matcher) = matcher(pattern) else { return };
     let (dir, rest) = split(pattern);
     let Some(base) = RepoPath::from_root(dir) else { return };
     let levels = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
-    walk_plain(root, &base, levels, &mut |path| {
-        if matcher.is_match(path.as_path()) {
-            found.push(path);
-        }
-    });
+    walk_plain(root, &base, levels, &matcher, found);
 }
 
-/// All files at most `levels` below `dir`, without ignore rules; the state folder and git's are never inputs.
-fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, each: &mut dyn FnMut(RepoPath)) {
-    let Ok(entries) = std::fs::read_dir(root.join(dir.as_path())) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Ok(kind) = entry.file_type() else { continue };
+/// All matching files at most `levels` below `dir`, without ignore rules; the state folder and git's are never inputs.
+fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, matcher: &GlobMatcher, found: &mut Expanded) {
+    let (listing, names) = Listing::new(root, dir);
+    found.listings.push(listing);
+    for (name, is_dir) in names {
         if dir.as_bytes().is_empty() && (name == super::STATE_DIR || name == ".git") {
             continue;
         }
         let Some(path) = RepoPath::new(dir, bytes(&name)) else { continue };
-        if !kind.is_dir() {
-            each(path);
-        } else if levels > 1 {
-            walk_plain(root, &path, levels - 1, each);
+        if is_dir {
+            if levels > 1 {
+                walk_plain(root, &path, levels - 1, matcher, found);
+            }
+        } else if matcher.is_match(path.as_path()) {
+            found.paths.push(path);
         }
     }
 }

@@ -7,6 +7,8 @@ pub mod files;
 pub mod glob;
 pub mod lock;
 pub mod logs;
+pub mod seen;
+pub mod sight;
 pub mod statcache;
 
 pub use db::{Record, RunRow, StateDb};

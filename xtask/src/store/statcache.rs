@@ -25,8 +25,13 @@ const RACY_NS: i64 = 2_000_000_000;
 impl Cached {
     /// Whether an equal stat proves equal content.
     pub(super) fn trusted(&self) -> bool {
-        self.stat.mtime_ns.max(self.stat.ctime_ns).saturating_add(RACY_NS) <= self.hashed_ns
+        is_settled(&self.stat, self.hashed_ns)
     }
+}
+
+/// Whether what has this stat was last touched long enough before `looked_ns` (nanoseconds since 1970).
+pub(super) fn is_settled(stat: &StatTuple, looked_ns: i64) -> bool {
+    stat.mtime_ns.max(stat.ctime_ns).saturating_add(RACY_NS) <= looked_ns
 }
 
 const MAGIC: &[u8; 8] = b"xtfiles1";

@@ -48,7 +48,7 @@ struct Callbacks {
 pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let (words, callbacks) = own_options(words)?;
     let stop = StopToken::new();
-    let Some(prepared) = run::prepare(&words, world, &stop)? else {
+    let Some(prepared) = run::prepare(&words, world, &stop, None)? else {
         return Err(Diagnostic::error("`watch` needs tasks: there are no default tasks")
             .help("cargo xtask watch TASK")
             .into());

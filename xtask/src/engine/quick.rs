@@ -1,0 +1,183 @@
+//! A run in which nothing has changed, decided from what earlier runs saw ([`super::still`]) without a graph, records or
+//! digests. Knows nothing of running: whenever anything is different, the full engine decides.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::run::unix_seconds;
+use crate::graph;
+use crate::model::{Counts, Event, Outcome, Verdict};
+use crate::store::STATE_DIR;
+use crate::store::seen::{Seen, SeenTask};
+use crate::store::sight::Holds;
+
+/// How many sights one processor takes at a time.
+const BATCH: usize = 256;
+
+/// The tasks that these words name: names and wildcards, in this order, without repeats. `None` if a word is anything
+/// else, or the command line might hold options of its task.
+pub fn select(seen: &Seen, words: &[String]) -> Option<Vec<usize>> {
+    let mut found = Vec::new();
+    let mut is_found = vec![false; seen.len()];
+    for word in words {
+        let start = found.len();
+        let mut add = |index: usize, found: &mut Vec<usize>| {
+            if !std::mem::replace(&mut is_found[index], true) {
+                found.push(index);
+            }
+        };
+        if let Some(index) = seen.find(word) {
+            add(index, &mut found);
+        } else if graph::is_wildcard(word) {
+            let matching =
+                (0..seen.len()).filter(|index| seen.task(*index).is_some_and(|task| graph::matches(word, task.name)));
+            matching.for_each(|index| add(index, &mut found));
+            (found.len() > start).then_some(())?;
+        } else {
+            return None;
+        }
+    }
+    let takes_words = |index: &usize| seen.task(*index).is_none_or(|task| task.flags.takes_words);
+    (!found.iter().any(takes_words)).then_some(found)
+}
+
+/// The selected tasks with everything they need, needed ones first. `None` if nothing is known of one of them.
+pub fn closure(seen: &Seen, selected: &[usize]) -> Option<Vec<usize>> {
+    let mut order = Vec::new();
+    let mut is_seen = vec![false; seen.len()];
+    for start in selected {
+        if std::mem::replace(&mut is_seen[*start], true) {
+            continue;
+        }
+        let mut stack = vec![(*start, needs(seen, *start)?)];
+        while let Some((id, open)) = stack.last_mut() {
+            match open.next() {
+                None => {
+                    order.push(*id);
+                    stack.pop();
+                }
+                Some(need) if !std::mem::replace(is_seen.get_mut(need)?, true) => {
+                    stack.push((need, needs(seen, need)?));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Some(order)
+}
+
+fn needs(seen: &Seen, index: usize) -> Option<impl Iterator<Item = usize> + '_> {
+    let task = seen.task(index)?;
+    task.flags.known.then(|| seen.needs(&task))
+}
+
+/// Whether everything that these tasks were decided by is as it was. What turned out to be proved at less cost is kept.
+pub fn is_unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> bool {
+    let Some(fd) = crate::store::files::open_root(root).ok() else { return false };
+    let mut wanted = vec![false; seen.sight_count()];
+    for task in plan.iter().filter_map(|index| seen.task(*index)) {
+        for sight in seen.sights(&task) {
+            match wanted.get_mut(sight) {
+                Some(wanted) => *wanted = true,
+                None => return false,
+            }
+        }
+    }
+    let sights: Vec<u32> = (0..).zip(&wanted).filter(|(_, wanted)| **wanted).map(|(index, _)| index).collect();
+    let Some(settled) = look(seen, &sights, root, &fd) else { return false };
+    if !settled.is_empty() {
+        for (index, proof) in settled {
+            seen.settle(index, proof);
+        }
+        // Without it, the next run looks closer once more.
+        let _ = seen.write(&root.join(STATE_DIR).join(super::still::FILE));
+    }
+    true
+}
+
+type Settled = Vec<(usize, crate::store::sight::Proof)>;
+
+/// `None` as soon as one does not hold.
+fn look(seen: &Seen, sights: &[u32], root: &Path, fd: &OwnedFd) -> Option<Settled> {
+    let batch = |batch: &[u32]| -> Option<Settled> {
+        let mut settled = Vec::new();
+        for index in batch {
+            let index = *index as usize;
+            match seen.sight(index)?.holds(root, fd) {
+                Holds::Yes => {}
+                Holds::YesAs(proof) => settled.push((index, proof)),
+                Holds::No => return None,
+            }
+        }
+        Some(settled)
+    };
+    if sights.len() <= BATCH {
+        return batch(sights);
+    }
+    sights.par_chunks(BATCH).map(batch).try_reduce(Vec::new, |mut all, more| {
+        all.extend(more);
+        Some(all)
+    })
+}
+
+/// How a run is told.
+pub struct Telling {
+    pub begun: Instant,
+    pub jobs: usize,
+    /// Of the command line.
+    pub verbosity: Option<u8>,
+}
+
+/// Tells a run of `plan` in which every task is up to date, as the full engine would.
+pub fn tell(seen: &Seen, plan: &[usize], telling: &Telling, events: &mut dyn FnMut(Event)) {
+    let tasks: Vec<SeenTask<'_>> = plan.iter().filter_map(|index| seen.task(*index)).collect();
+    let known: f64 = tasks.iter().filter_map(|task| seconds(task)).sum();
+    events(Event::RunStarted {
+        run_id: format!("{}-{}", unix_seconds(), std::process::id()),
+        tasks: tasks.iter().filter(|task| !task.flags.hidden).count(),
+        workers: telling.jobs,
+        expected: (known > 0.0).then(|| Duration::from_secs_f64(known)),
+    });
+    let mut counts = Counts::default();
+    let mut saved = Duration::ZERO;
+    for task in &tasks {
+        let name: Arc<str> = task.name.into();
+        if !task.flags.group {
+            counts.add(Outcome::UpToDate);
+            saved += duration(task).unwrap_or_default();
+            events(Event::TaskDecided {
+                task: name.clone(),
+                verdict: Verdict::UpToDate,
+                after: Vec::new(),
+                hidden: task.flags.hidden,
+            });
+        }
+        let verbosity = telling.verbosity.or(task.flags.verbosity).or(seen.head.verbosity).unwrap_or(1);
+        events(Event::TaskFinished {
+            task: name,
+            expected: duration(task),
+            outcome: Outcome::UpToDate,
+            duration: Duration::ZERO,
+            problem: None,
+            tail: Vec::new(),
+            log: None,
+            because: Vec::new(),
+            remark: None,
+            hidden: task.flags.hidden,
+            verbosity,
+        });
+    }
+    events(Event::RunFinished { exit: 0, counts, duration: telling.begun.elapsed(), saved });
+}
+
+fn seconds(task: &SeenTask<'_>) -> Option<f64> {
+    (!task.seconds.is_nan()).then_some(task.seconds)
+}
+
+fn duration(task: &SeenTask<'_>) -> Option<Duration> {
+    seconds(task).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
+}

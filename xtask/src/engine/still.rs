@@ -1,0 +1,216 @@
+//! What a run saw, kept for the next one. Knows nothing of how a verdict is found: only that the same sights give the
+//! same one.
+//!
+//! A task is kept only if its verdict depends on nothing but its definition, files, and the records of tasks that are
+//! kept as well: no clock, no command, no variable, no param, nothing outside the disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Project;
+use super::inputs::{self, Inputs};
+use super::run::{Run, is_hidden};
+use crate::graph::{self, Node, Selection, TaskId};
+use crate::model::RepoPath;
+use crate::model::task::{ActionKind, RunMode, Uptodate};
+use crate::store::STATE_DIR;
+use crate::store::seen::{Flags, Head, Seen, SeenWriter};
+use crate::store::sight::{Proof, Sight, patterns_text};
+
+/// Where it is kept, below the state folder.
+pub const FILE: &str = "seen.bin";
+
+/// What was looked at for a task that ended well.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    inputs: Arc<Inputs>,
+    /// The epochs of the files in which its inputs and its targets were seen.
+    decided: u32,
+    ended: u32,
+    /// Its record is another than before.
+    rewritten: bool,
+}
+
+/// What a run leaves to be kept: every task of the plan, with its sighting if it has one.
+pub type Sightings = HashMap<TaskId, Option<Sighting>>;
+
+impl Run<'_> {
+    /// Keeps what was looked at for a task.
+    pub(super) fn saw(&mut self, id: TaskId, inputs: Arc<Inputs>, rewritten: bool) {
+        let ended = self.project.files.epoch();
+        let since = self.epoch - self.decided_in.get(&id).copied().unwrap_or(self.epoch);
+        self.sights.insert(id, Sighting { inputs, decided: ended - since, ended, rewritten });
+    }
+
+    /// All tasks that became final, for [`remember`].
+    pub(super) fn sightings(&mut self) -> Sightings {
+        let mut sights = std::mem::take(&mut self.sights);
+        self.outcomes.iter().map(|(id, _)| (*id, sights.remove(id))).collect()
+    }
+}
+
+/// Whether the graph says the same as long as the files that it was read from do.
+fn is_constant(project: &Project) -> bool {
+    let constant = |kind: &ActionKind| match kind {
+        ActionKind::Shell(_) | ActionKind::Argv(_) => true,
+        ActionKind::BuiltIn { name, .. } => project.actions.get(name).is_some_and(|action| action.links_are_constant()),
+    };
+    project.graph.ids().all(|id| {
+        let task = project.graph.task(id);
+        task.expand_after.is_none() && task.actions.iter().all(|action| constant(&action.kind))
+    })
+}
+
+/// Whether the verdict of a task hangs on nothing but what can be kept.
+fn is_plain(node: &Node) -> bool {
+    let task = &node.task;
+    let constant = |item: &Uptodate| {
+        matches!(item, Uptodate::Bool(true) | Uptodate::Null | Uptodate::RunOnce | Uptodate::ConfigChanged(_))
+    };
+    task.calc_dep.is_empty()
+        && task.params.is_empty()
+        && task.pos_arg.is_none()
+        && task.pass_env.is_empty()
+        && task.condition.is_none()
+        && task.run == RunMode::OnChange
+        && !node.links.observes
+        && node.links.inputs.is_empty()
+        && task.uptodate.iter().all(|item| constant(&item.value))
+        // Something must be able to say "up to date" the next time.
+        && (!task.file_dep.is_empty() || task.uptodate.iter().any(|item| item.value != Uptodate::Null))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Known {
+    No,
+    /// With whether its record is as it was before the run.
+    Yes {
+        same: bool,
+    },
+}
+
+/// Writes down what the last run of `project` saw; what `old` knows of tasks outside its plan is kept where it still
+/// counts. A failure costs the next run some work, so it is no error.
+pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Option<&Seen>) {
+    let sightings = std::mem::take(&mut project.sightings);
+    if sightings.is_empty() || !is_constant(project) || project.db.was_changed_by_others() {
+        return;
+    }
+    let Some(stamp) = project.db.stamp() else { return };
+    let all = Selection { tasks: project.graph.ids().collect() };
+    let mut keeper = Keeper { project, sightings, old, known: vec![Known::No; project.graph.len()] };
+    for id in graph::closure(&project.graph, &all, false) {
+        keeper.known[id.index()] = keeper.judge(id);
+    }
+    let mut writer = SeenWriter::default();
+    for id in project.graph.ids() {
+        keeper.write(id, &mut writer);
+    }
+    let file = project.root.join(STATE_DIR).join(FILE);
+    if writer.write(&head(stamp), &file).is_err() {
+        // What is there may be of another time.
+        let _ = std::fs::remove_file(&file);
+    }
+}
+
+struct Keeper<'a> {
+    project: &'a Project,
+    sightings: Sightings,
+    old: Option<&'a Seen>,
+    known: Vec<Known>,
+}
+
+impl Keeper<'_> {
+    fn judge(&self, id: TaskId) -> Known {
+        let graph = &self.project.graph;
+        let node = graph.node(id);
+        if self.project.records.get(&*node.task.name).is_some_and(|record| record.ignored) {
+            return Known::No;
+        }
+        let needs = || node.needs.iter().map(|edge| self.known[edge.to.index()]);
+        if node.task.is_group() {
+            let known = needs().all(|need| need != Known::No);
+            return if known {
+                Known::Yes { same: needs().all(|need| need == Known::Yes { same: true }) }
+            } else {
+                Known::No
+            };
+        }
+        match self.sightings.get(&id) {
+            Some(Some(sighting)) if is_plain(node) && self.is_consistent(id, sighting) => {
+                Known::Yes { same: !sighting.rewritten }
+            }
+            Some(_) => Known::No,
+            // Outside the plan: as before, if what it needs is as before.
+            None if self.was_known(id) && needs().all(|need| need == Known::Yes { same: true }) => {
+                Known::Yes { same: true }
+            }
+            None => Known::No,
+        }
+    }
+
+    fn was_known(&self, id: TaskId) -> bool {
+        self.old.and_then(|old| old.task(id.index())).is_some_and(|task| task.flags.known)
+    }
+
+    /// Whether everything is still as it was when the verdict was found.
+    fn is_consistent(&self, id: TaskId, sighting: &Sighting) -> bool {
+        let files = &self.project.files;
+        let since = |path, epoch| {
+            files.standing(path).is_some_and(|standing| standing.since <= epoch && Proof::of(standing).is_some())
+        };
+        sighting.inputs.paths.iter().all(|path| since(path, sighting.decided))
+            && inputs::target_paths(&self.project.graph, id).iter().all(|path| since(path, sighting.ended))
+    }
+
+    fn write(&self, id: TaskId, writer: &mut SeenWriter) {
+        let node = self.project.graph.node(id);
+        let known = self.known[id.index()] != Known::No;
+        let mut sights = Vec::new();
+        match self.sightings.get(&id) {
+            Some(Some(sighting)) if known => self.write_sights(id, sighting, writer, &mut sights),
+            None if known && !node.task.is_group() => self.copy_sights(id, writer, &mut sights),
+            _ => {}
+        }
+        let flags = Flags {
+            known,
+            hidden: is_hidden(&node.task),
+            group: node.task.is_group(),
+            takes_words: !node.task.params.is_empty()
+                || node.task.pos_arg.is_some()
+                || !node.task.members.is_empty() && self.members_take_words(node),
+            verbosity: node.task.verbosity,
+        };
+        let seconds = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
+        let seconds = seconds.map_or(f64::NAN, |success| success.seconds);
+        writer.task(&node.task.name, flags, seconds, node.needs.iter().map(|edge| edge.to.0), &sights);
+    }
+
+    fn members_take_words(&self, node: &Node) -> bool {
+        let first = node.task.members.first().and_then(|name| self.project.graph.find(name));
+        first.is_some_and(|id| !self.project.graph.task(id).params.is_empty())
+    }
+
+    fn write_sights(&self, id: TaskId, sighting: &Sighting, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
+        let files = &self.project.files;
+        let proof = |path: &RepoPath| files.standing(path).and_then(Proof::of).unwrap_or(Proof::Missing);
+        for path in &sighting.inputs.paths {
+            sights.push(writer.file(path, || proof(path)));
+        }
+        for path in inputs::target_paths(&self.project.graph, id) {
+            sights.push(writer.file(&path, || proof(&path)));
+        }
+        for listing in &sighting.inputs.listings {
+            sights.push(writer.sight(&Sight { path: listing.dir.as_bytes(), proof: Proof::of_listing(listing) }));
+        }
+        if let Some(digest) = sighting.inputs.walked {
+            let text = patterns_text(&*inputs::patterns(self.project.graph.task(id)));
+            sights.push(writer.sight(&Sight { path: text.as_bytes(), proof: Proof::Walk(digest) }));
+        }
+    }
+
+    fn copy_sights(&self, id: TaskId, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
+        let Some((old, task)) = self.old.and_then(|old| Some((old, old.task(id.index())?))) else { return };
+        sights.extend(old.sights(&task).filter_map(|index| old.sight(index)).map(|sight| writer.sight(&sight)));
+    }
+}
