@@ -1,7 +1,7 @@
 //! What can be wrong with a graph as a whole: cycles and targets that collide.
 
 use super::{Edge, Graph, TaskId, Why};
-use crate::model::{Diagnostic, Place, RepoPath};
+use crate::model::{Diagnostic, Place, RepoPath, Stars};
 
 /// The part of a pattern before its first wildcard, cut at a `/` unless the pattern has none at all.
 pub(super) fn literal_prefix(pattern: &str) -> &str {
@@ -11,10 +11,15 @@ pub(super) fn literal_prefix(pattern: &str) -> &str {
     }
 }
 
+type Matcher<'a> = Box<dyn Fn(&RepoPath) -> bool + 'a>;
+
 /// A matcher of one glob; `None` if the pattern cannot be one (the reader of the file has said so already).
-pub(super) fn glob(pattern: &str) -> Option<impl Fn(&RepoPath) -> bool + use<>> {
+pub(super) fn glob(pattern: &str) -> Option<Matcher<'_>> {
+    if let Some(stars) = Stars::new(pattern) {
+        return Some(Box::new(move |path| stars.is_match(path.as_bytes())));
+    }
     let matcher = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?.compile_matcher();
-    Some(move |path: &RepoPath| matcher.is_match(path.as_path()))
+    Some(Box::new(move |path| matcher.is_match(path.as_path())))
 }
 
 pub(super) fn target_of_two(graph: &Graph, path: &RepoPath, one: TaskId, two: TaskId, place: &Place) -> Diagnostic {

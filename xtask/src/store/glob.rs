@@ -13,7 +13,7 @@ use super::files::{StatTuple, bytes, now_ns, tuple};
 use super::statcache;
 use crate::model::digest::Hasher;
 use crate::model::task::FileDep;
-use crate::model::{Digest, RepoPath};
+use crate::model::{Digest, RepoPath, Stars};
 
 /// What a list of patterns stands for now, sorted and without repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,15 +149,35 @@ pub fn expand(root: &Path, patterns: &[FileDep]) -> Expanded {
     found
 }
 
-enum Negation {
-    Glob(GlobMatcher),
+/// A compiled glob.
+enum Matcher<'a> {
+    Stars(Stars<'a>),
+    Full(GlobMatcher),
+}
+
+impl<'a> Matcher<'a> {
+    /// `None` if the pattern cannot be one.
+    fn new(pattern: &'a str) -> Option<Self> {
+        Stars::new(pattern).map(Self::Stars).or_else(|| matcher(pattern).map(Self::Full))
+    }
+
+    fn is_match(&self, path: &RepoPath) -> bool {
+        match self {
+            Self::Stars(stars) => stars.is_match(path.as_bytes()),
+            Self::Full(glob) => glob.is_match(path.as_path()),
+        }
+    }
+}
+
+enum Negation<'a> {
+    Glob(Matcher<'a>),
     Path(RepoPath),
 }
 
-impl Negation {
-    fn new(dep: &FileDep) -> Option<Self> {
+impl<'a> Negation<'a> {
+    fn new(dep: &'a FileDep) -> Option<Self> {
         if is_glob(&dep.pattern) {
-            matcher(&dep.pattern).map(Self::Glob)
+            Matcher::new(&dep.pattern).map(Self::Glob)
         } else {
             RepoPath::from_root(&*dep.pattern).map(Self::Path)
         }
@@ -165,7 +185,7 @@ impl Negation {
 
     fn covers(&self, path: &RepoPath) -> bool {
         match self {
-            Self::Glob(glob) => glob.is_match(path.as_path()),
+            Self::Glob(glob) => glob.is_match(path),
             Self::Path(dir) => path.is_within(dir),
         }
     }
@@ -181,7 +201,7 @@ pub fn check(pattern: &str) -> Result<(), String> {
 }
 
 fn match_glob(root: &Path, pattern: &str, found: &mut Expanded) {
-    let Some(matcher) = matcher(pattern) else { return };
+    let Some(matcher) = Matcher::new(pattern) else { return };
     let (dir, rest) = split(pattern);
     let Some(base) = RepoPath::from_root(dir) else { return };
     let levels = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
@@ -189,7 +209,7 @@ fn match_glob(root: &Path, pattern: &str, found: &mut Expanded) {
 }
 
 /// All matching files at most `levels` below `dir`, without ignore rules; the state folder and git's are never inputs.
-fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, matcher: &GlobMatcher, found: &mut Expanded) {
+fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, matcher: &Matcher<'_>, found: &mut Expanded) {
     let (listing, names) = Listing::new(root, dir);
     found.listings.push(listing);
     for (name, is_dir) in names {
@@ -201,7 +221,7 @@ fn walk_plain(root: &Path, dir: &RepoPath, levels: usize, matcher: &GlobMatcher,
             if levels > 1 {
                 walk_plain(root, &path, levels - 1, matcher, found);
             }
-        } else if matcher.is_match(path.as_path()) {
+        } else if matcher.is_match(&path) {
             found.paths.push(path);
         }
     }
