@@ -4,6 +4,8 @@
 
 pub mod model;
 
+pub mod profile;
+
 pub mod queue;
 
 pub mod taskfile;

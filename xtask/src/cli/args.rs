@@ -110,6 +110,9 @@ pub(super) struct RunArgs {
     /// Write where the time went: a page, and FILE.trace.json for Perfetto [default FILE: .xtask/timings.html]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = super::timings::DEFAULT, require_equals = true, conflicts_with_all = ["dry_run", "frozen"])]
     pub timings: Option<String>,
+    /// Say what the time of this program itself went to: planning, stat, hash, database, spawn, wait
+    #[arg(long)]
+    pub self_profile: bool,
 }
 
 #[derive(Subcommand, Debug)]

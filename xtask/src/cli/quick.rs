@@ -74,6 +74,9 @@ pub(super) fn quick(words: &[String], world: &World, stop: &StopToken) -> Result
     let telling = quick::Telling { begun, jobs, verbosity: args.verbosity };
     quick::tell(&seen, &plan, &telling, &mut |event| reporter.event(&event));
     reporter.finish();
+    if args.self_profile {
+        run::self_profile(begun, world);
+    }
     Ok(Quick::Done(0))
 }
 

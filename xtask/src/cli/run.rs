@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
@@ -18,6 +18,7 @@ use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken};
+use crate::profile::{self, Part};
 use crate::report::run_log::RunLog;
 use crate::report::{self, Reporter};
 use crate::store::STATE_DIR;
@@ -47,6 +48,8 @@ pub(super) struct Prepared {
 
 pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let stop = StopToken::new();
+    let begun = Instant::now();
+    let _watch = profile::enter(Part::Planning);
     let (lock, seen) = match quick::quick(words, world, &stop)? {
         Quick::Done(exit) => return Ok(exit),
         Quick::Run(lock, seen) => (lock, seen),
@@ -92,6 +95,9 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     if let Some(recorder) = &recorder {
         exit = exit.max(write_timings(&prepared, recorder, &options.command, world));
     }
+    if prepared.args.self_profile {
+        self_profile(begun, world);
+    }
     let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
     Ok(by_signal.unwrap_or(exit))
 }
@@ -101,6 +107,15 @@ fn run_log(root: &Path) -> Option<RunLog<std::fs::File>> {
     let dir = root.join("logs");
     let made = std::fs::create_dir_all(&dir).and_then(|()| std::fs::File::create(dir.join("run.log")));
     made.ok().map(RunLog::new)
+}
+
+/// What `--self-profile` asks for. Threads work at the same time, so the sum may be more than the time that passed.
+pub(super) fn self_profile(begun: Instant, world: &World) {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    world.err.line(&format!("self-profile: {:.1} ms", ms(begun.elapsed())));
+    for (part, time, times) in profile::sums() {
+        world.err.line(&format!("  {:<8} {:>10.1} ms  {times:>7} times", part.name(), ms(time)));
+    }
 }
 
 /// Writes what `--timings` asks for; returns the exit code of that alone.

@@ -10,6 +10,7 @@ use super::Project;
 use crate::graph::{Graph, TaskId};
 use crate::model::task::FileDep;
 use crate::model::{Diagnostic, Digest, RepoPath, Task, words};
+use crate::profile::{self, Part};
 use crate::store::glob::{self, Listing};
 use crate::store::sight::digest_of_paths;
 use crate::store::{FileState, Files};
@@ -38,12 +39,14 @@ pub(super) struct Extra {
 /// Expands the inputs of all these tasks and observes every file, in parallel.
 pub(super) fn prefetch(project: &mut Project, plan: &[TaskId]) -> HashMap<TaskId, Arc<Inputs>> {
     let (graph, root) = (&*project.graph, &project.root);
+    let watch = profile::enter(Part::Stat);
     let found: Vec<(TaskId, Arc<Inputs>)> = plan
         .par_iter()
         .with_min_len(32)
         .filter(|id| !graph.task(**id).is_group())
         .map(|id| (*id, Arc::new(expand(graph, root, *id, &Extra::default()))))
         .collect();
+    drop(watch);
     let targets = plan.iter().flat_map(|id| target_paths(graph, *id));
     let all: Vec<RepoPath> = found.iter().flat_map(|(_, inputs)| inputs.paths.iter().cloned()).chain(targets).collect();
     project.files.observe(&all);

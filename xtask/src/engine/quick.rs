@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::run::unix_seconds;
 use crate::graph;
 use crate::model::{Counts, Event, Outcome, Verdict};
+use crate::profile::{self, Part};
 use crate::store::STATE_DIR;
 use crate::store::seen::{Seen, SeenTask};
 use crate::store::sight::Holds;
@@ -77,6 +78,7 @@ fn needs(seen: &Seen, index: usize) -> Option<impl Iterator<Item = usize> + '_> 
 
 /// Whether everything that these tasks were decided by is as it was. What turned out to be proved at less cost is kept.
 pub fn is_unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> bool {
+    let _watch = profile::enter(Part::Stat);
     let Some(fd) = crate::store::files::open_root(root).ok() else { return false };
     let mut wanted = vec![false; seen.sight_count()];
     for task in plan.iter().filter_map(|index| seen.task(*index)) {

@@ -18,6 +18,7 @@ use crate::graph::{self, Graph, Later, Selection, TaskId};
 use crate::model::stop::Stop;
 use crate::model::task::Uptodate;
 use crate::model::{Counts, Diagnostic, Event, Outcome, Reason, Step, StopToken, Task, Verdict};
+use crate::profile::{self, Part};
 use crate::queue::Queue;
 use crate::schedule::{Claim, Rank, Scheduler};
 use crate::store::db::RunTaskRow;
@@ -297,7 +298,11 @@ impl<'a> Run<'a> {
             if idle && (self.stopping || self.scheduler.is_finished()) {
                 return Ok(());
             }
-            if let Some(message) = self.queue.pop(Duration::from_millis(100)) {
+            let message = {
+                let _watch = profile::enter(Part::Wait);
+                self.queue.pop(Duration::from_millis(100))
+            };
+            if let Some(message) = message {
                 self.receive(message)?;
                 for message in self.queue.drain() {
                     self.receive(message)?;

@@ -13,6 +13,7 @@ use super::run::{Run, is_hidden};
 use crate::graph::{self, Node, Selection, TaskId};
 use crate::model::RepoPath;
 use crate::model::task::{ActionKind, RunMode, Uptodate};
+use crate::profile::{self, Part};
 use crate::store::STATE_DIR;
 use crate::store::seen::{Flags, Head, Seen, SeenWriter};
 use crate::store::sight::{Proof, Sight, patterns_text};
@@ -92,6 +93,7 @@ enum Known {
 /// Writes down what the last run of `project` saw; what `old` knows of tasks outside its plan is kept where it still
 /// counts. A failure costs the next run some work, so it is no error.
 pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Option<&Seen>) {
+    let _watch = profile::enter(Part::Seen);
     let sightings = std::mem::take(&mut project.sightings);
     if sightings.is_empty() || !is_constant(project) || project.db.was_changed_by_others() {
         return;

@@ -19,6 +19,7 @@ use super::terminal::Lent;
 use super::{family, interrupt, program, watchdog};
 use crate::model::StopToken;
 use crate::model::stop::Stop;
+use crate::profile::{self, Part};
 
 /// How often a request to stop is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -138,6 +139,7 @@ fn launch(spec: &CommandSpec, pump: &mut Pump<'_>) -> Result<(Started, family::M
         pump.read_from(out_ours, err_ours);
         (Feed::Pipe(out_theirs.into()), Feed::Pipe(err_theirs.into()))
     };
+    let _watch = profile::enter(Part::Spawn);
     family::spawn(marker, || {
         let started = spawn::start(spec, stdin, stdout, stderr)?;
         let pid = started.pid;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Diagnostic, Digest, Outcome};
+use crate::profile::{self, Part};
 use crate::rebuild::{Fingerprint, LastAttempt, Trace};
 
 /// Of the layout below. A newer one is refused, an older one is discarded with a notice.
@@ -78,6 +79,7 @@ pub struct StateDb {
 impl StateDb {
     /// Opens for writing; makes it if absent. A damaged file is put aside with a warning.
     pub fn open(root: &Path) -> Result<(Self, Vec<Diagnostic>), Diagnostic> {
+        let _watch = profile::enter(Part::Database);
         let dir = root.join(super::STATE_DIR);
         let file = dir.join("state.db");
         std::fs::create_dir_all(&dir).map_err(|error| cannot_open(&error))?;
@@ -124,6 +126,7 @@ impl StateDb {
 
     /// The stamp of the state below `root`, without opening more than it takes.
     pub fn stamp_of(root: &Path) -> Option<i64> {
+        let _watch = profile::enter(Part::Database);
         Self::open_read_only(root).ok()?.stamp()
     }
 
@@ -134,6 +137,7 @@ impl StateDb {
 
     /// All records, by the name of the task. A row whose checksum is wrong counts as never run.
     pub fn records(&self) -> Result<HashMap<String, Record>, Diagnostic> {
+        let _watch = profile::enter(Part::Database);
         let Some(connection) = &self.connection else { return Ok(HashMap::new()) };
         let read = || -> rusqlite::Result<HashMap<String, Record>> {
             let mut statement = connection.prepare("SELECT name, head, checksum, attempt, ignored FROM task")?;
@@ -289,6 +293,10 @@ impl StateDb {
 
     /// Makes everything written since the last call durable, in one commit.
     pub fn commit(&mut self) -> Result<(), Diagnostic> {
+        if !self.in_transaction {
+            return Ok(());
+        }
+        let _watch = profile::enter(Part::Database);
         if std::mem::take(&mut self.in_transaction)
             && let Some(connection) = &self.connection
         {
@@ -325,6 +333,7 @@ impl StateDb {
 
     fn execute(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<(), Diagnostic> {
         let Some(connection) = &self.connection else { return Ok(()) };
+        let _watch = profile::enter(Part::Database);
         let run = || -> rusqlite::Result<()> {
             if !self.in_transaction {
                 // A deferred transaction that turns into a writer does not wait for the lock.

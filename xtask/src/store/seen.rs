@@ -16,6 +16,7 @@ use super::files::StatTuple;
 use super::sight::{Proof, Sight};
 use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath};
+use crate::profile::{self, Part};
 
 const MAGIC: &[u8; 8] = b"xtseen01";
 const TASK: usize = 24;
@@ -102,6 +103,7 @@ pub struct Seen {
 impl Seen {
     /// Reads the file; `None` where it is absent, foreign or damaged.
     pub fn read(file: &Path) -> Option<Self> {
+        let _watch = profile::enter(Part::Seen);
         Self::parse(std::fs::read(file).ok()?)
     }
 
@@ -372,6 +374,7 @@ fn numbers(stat: &StatTuple) -> [u64; 4] {
 }
 
 fn write(file: &Path, body: &[u8]) -> io::Result<()> {
+    let _watch = profile::enter(Part::Seen);
     let dir = file.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
     temporary.write_all(MAGIC)?;
