@@ -252,6 +252,7 @@ pub(super) fn open(
         positional: std::collections::HashMap::new(),
         expand: Some(expand),
         token: world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned()),
+        unchanged: Vec::new(),
         sightings: std::collections::HashMap::new(),
     };
     Ok((project, warnings))

@@ -43,8 +43,19 @@ pub(super) struct Origin {
 pub(super) enum Quick {
     /// Nothing was to do.
     Done(u8),
-    /// A run is needed, with the lock, if it was taken, and what earlier runs saw, if it still counts.
-    Run(Option<Lock>, Option<Box<Seen>>),
+    /// A run is needed.
+    Run(Known),
+}
+
+/// What was found out for a run.
+#[derive(Default)]
+pub(super) struct Known {
+    /// If it was taken.
+    pub lock: Option<Lock>,
+    /// What earlier runs saw, if it still counts.
+    pub seen: Option<Box<Seen>>,
+    /// By task: whether it is known to be up to date. Empty, or as long as there are tasks.
+    pub unchanged: Vec<bool>,
 }
 
 /// Tries.
@@ -53,20 +64,24 @@ pub(super) enum Quick {
 /// Another run has the state, and this one was told not to wait.
 pub(super) fn quick(words: &[String], world: &World, stop: &StopToken) -> Result<Quick, Diagnostics> {
     let begun = Instant::now();
-    let no = Ok(Quick::Run(None, None));
+    let no = Ok(Quick::Run(Known::default()));
     let Ok(place) = project::find(&run::file_args(words, world), world) else { return no };
     let file = place.root.join(STATE_DIR).join(still::FILE);
     if !file.exists() {
         return no;
     }
     let Some((mut args, named)) = understood(words) else { return no };
-    let Some(lock) = run::take_lock(&place, &args, words, world, stop)? else { return no };
+    let lock = run::take_lock(&place, &args, words, world, stop)?;
+    if lock.is_none() {
+        return no;
+    }
     let Some(mut seen) = Seen::read(&file).filter(|seen| counts(&seen.head, &place, world)) else {
-        return Ok(Quick::Run(Some(lock), None));
+        return Ok(Quick::Run(Known { lock, ..Known::default() }));
     };
-    let Some(plan) = plan(&seen, &named) else { return Ok(Quick::Run(Some(lock), Some(Box::new(seen)))) };
-    if !quick::is_unchanged(&mut seen, &plan, &place.root) {
-        return Ok(Quick::Run(Some(lock), Some(Box::new(seen))));
+    let plan = plan(&seen, &named).unwrap_or_default();
+    let unchanged = quick::unchanged(&mut seen, &plan, &place.root);
+    if plan.is_empty() || plan.iter().any(|index| !unchanged[*index]) {
+        return Ok(Quick::Run(Known { lock, seen: Some(Box::new(seen)), unchanged }));
     }
     args.reporter = args.reporter.or_else(|| seen.head.reporter.clone());
     let mut reporter = run::reporter(&args, &place, world)?;
@@ -108,6 +123,16 @@ fn counts(head: &Head, place: &Place, world: &World) -> bool {
         && head.env.iter().all(|(name, digest)| digest_of_value(&key, world.var(name).as_deref()) == *digest)
         && head.globs.iter().all(|(pattern, digest)| digest_of_paths(&project::glob(root, pattern)) == *digest)
         && StateDb::stamp_of(root) == Some(head.stamp)
+}
+
+/// Whether these are the tasks that a run has read now: a file may have changed since it was compared.
+pub(super) fn is_of(head: &Head, prepared: &Prepared) -> bool {
+    prepared.origin.as_ref().is_some_and(|origin| {
+        let asked = origin.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        origin.sources == head.sources
+            && asked.env.iter().eq(head.env.iter().map(|(name, digest)| (name, digest)))
+            && asked.globs.iter().eq(head.globs.iter().map(|(pattern, digest)| (pattern, digest)))
+    })
 }
 
 /// A value of the environment may be a secret: only its keyed digest is kept.

@@ -50,12 +50,14 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let stop = StopToken::new();
     let begun = Instant::now();
     let _watch = profile::enter(Part::Planning);
-    let (lock, seen) = match quick::quick(words, world, &stop)? {
+    let known = match quick::quick(words, world, &stop)? {
         Quick::Done(exit) => return Ok(exit),
-        Quick::Run(lock, seen) => (lock, seen),
+        Quick::Run(known) => known,
     };
-    let Some(mut prepared) = prepare(words, world, &stop, lock)? else { return super::list::overview(world) };
-    prepared.seen = seen;
+    let Some(mut prepared) = prepare(words, world, &stop, known.lock)? else { return super::list::overview(world) };
+    if known.seen.as_ref().is_some_and(|seen| quick::is_of(&seen.head, &prepared)) {
+        (prepared.seen, prepared.project.unchanged) = (known.seen, known.unchanged);
+    }
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     if prepared.args.dry_run || prepared.args.frozen {

@@ -66,6 +66,10 @@ impl Run<'_> {
         if task.expand_after.is_some() {
             return self.expand(id);
         }
+        if self.is_unchanged(id) {
+            self.untouched.insert(id);
+            return self.known_up_to_date(id);
+        }
         if !self.compute_dependencies(id)? {
             return Ok(());
         }
@@ -235,6 +239,16 @@ impl Run<'_> {
         }
         let adopted = self.adopt(id, decision)?;
         self.saw(id, decision.inputs.clone(), adopted);
+        self.told_up_to_date(id)
+    }
+
+    /// Without a decision: nothing that its last one was made of has changed.
+    fn known_up_to_date(&mut self, id: TaskId) -> Result<(), Diagnostic> {
+        self.remember_recorded(id);
+        self.told_up_to_date(id)
+    }
+
+    fn told_up_to_date(&mut self, id: TaskId) -> Result<(), Diagnostic> {
         if let Some(seconds) = self.recorded_seconds(id) {
             self.saved += Duration::from_secs_f64(seconds.max(0.0));
         }

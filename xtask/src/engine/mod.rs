@@ -72,6 +72,8 @@ pub struct Project {
     pub positional: HashMap<TaskId, Vec<String>>,
     pub expand: Option<Arc<ExpandTasks>>,
     pub token: String,
+    /// By task: whether it is known to be up to date as long as nothing has run ([`quick::unchanged`]).
+    pub unchanged: Vec<bool>,
     /// What the last run looked at, for [`still::remember`].
     pub sightings: still::Sightings,
 }

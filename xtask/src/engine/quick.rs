@@ -1,5 +1,5 @@
-//! A run in which nothing has changed, decided from what earlier runs saw ([`super::still`]) without a graph, records or
-//! digests. Knows nothing of running: whenever anything is different, the full engine decides.
+//! What has not changed since earlier runs saw it ([`super::still`]), found without a graph, records or digests; and how
+//! a run is told in which that is everything. Knows nothing of running: what is different is left to the full engine.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::model::{Counts, Event, Outcome, Verdict};
 use crate::profile::{self, Part};
 use crate::store::STATE_DIR;
 use crate::store::seen::{Seen, SeenTask};
-use crate::store::sight::Holds;
+use crate::store::sight::{Holds, Proof};
 
 /// How many sights one processor takes at a time.
 const BATCH: usize = 256;
@@ -46,7 +46,7 @@ pub fn select(seen: &Seen, words: &[String]) -> Option<Vec<usize>> {
     (!found.iter().any(takes_words)).then_some(found)
 }
 
-/// The selected tasks with everything they need, needed ones first. `None` if nothing is known of one of them.
+/// The selected tasks with everything they need, needed ones first.
 pub fn closure(seen: &Seen, selected: &[usize]) -> Option<Vec<usize>> {
     let mut order = Vec::new();
     let mut is_seen = vec![false; seen.len()];
@@ -72,25 +72,34 @@ pub fn closure(seen: &Seen, selected: &[usize]) -> Option<Vec<usize>> {
 }
 
 fn needs(seen: &Seen, index: usize) -> Option<impl Iterator<Item = usize> + '_> {
-    let task = seen.task(index)?;
-    task.flags.known.then(|| seen.needs(&task))
+    seen.task(index).map(|task| seen.needs(&task))
 }
 
-/// Whether everything that these tasks were decided by is as it was. What turned out to be proved at less cost is kept.
-pub fn is_unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> bool {
+/// Which tasks of the plan (needed ones first) are up to date, by task: those whose sights are as they were, and whose
+/// needs are such tasks, too. What turned out to be proved at less cost is kept.
+pub fn unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> Vec<bool> {
     let _watch = profile::enter(Part::Stat);
-    let Some(fd) = crate::store::files::open_root(root).ok() else { return false };
+    let mut unchanged = vec![false; seen.len()];
+    let Ok(fd) = crate::store::files::open_root(root) else { return unchanged };
     let mut wanted = vec![false; seen.sight_count()];
-    for task in plan.iter().filter_map(|index| seen.task(*index)) {
+    for task in plan.iter().filter_map(|index| seen.task(*index)).filter(|task| task.flags.known) {
         for sight in seen.sights(&task) {
-            match wanted.get_mut(sight) {
-                Some(wanted) => *wanted = true,
-                None => return false,
+            if let Some(wanted) = wanted.get_mut(sight) {
+                *wanted = true;
             }
         }
     }
     let sights: Vec<u32> = (0..).zip(&wanted).filter(|(_, wanted)| **wanted).map(|(index, _)| index).collect();
-    let Some(settled) = look(seen, &sights, root, &fd) else { return false };
+    let look = Look { seen, root, fd: &fd };
+    let Found { settled, changed } = look.at_all(&sights);
+    for index in changed {
+        wanted[index] = false;
+    }
+    for index in plan {
+        let Some(task) = seen.task(*index).filter(|task| task.flags.known) else { continue };
+        let holds = seen.sights(&task).all(|sight| wanted.get(sight) == Some(&true));
+        unchanged[*index] = holds && seen.needs(&task).all(|need| unchanged.get(need) == Some(&true));
+    }
     if !settled.is_empty() {
         for (index, proof) in settled {
             seen.settle(index, proof);
@@ -98,32 +107,48 @@ pub fn is_unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> bool {
         // Without it, the next run looks closer once more.
         let _ = seen.write(&root.join(STATE_DIR).join(super::still::FILE));
     }
-    true
+    unchanged
 }
 
-type Settled = Vec<(usize, crate::store::sight::Proof)>;
+#[derive(Default)]
+struct Found {
+    settled: Vec<(usize, Proof)>,
+    changed: Vec<usize>,
+}
 
-/// `None` as soon as one does not hold.
-fn look(seen: &Seen, sights: &[u32], root: &Path, fd: &OwnedFd) -> Option<Settled> {
-    let batch = |batch: &[u32]| -> Option<Settled> {
-        let mut settled = Vec::new();
-        for index in batch {
-            let index = *index as usize;
-            match seen.sight(index)?.holds(root, fd) {
+impl Found {
+    fn and(mut self, more: Self) -> Self {
+        self.settled.extend(more.settled);
+        self.changed.extend(more.changed);
+        self
+    }
+}
+
+struct Look<'a> {
+    seen: &'a Seen,
+    root: &'a Path,
+    fd: &'a OwnedFd,
+}
+
+impl Look<'_> {
+    fn at_all(&self, sights: &[u32]) -> Found {
+        if sights.len() <= BATCH {
+            return self.at(sights);
+        }
+        sights.par_chunks(BATCH).map(|batch| self.at(batch)).reduce(Found::default, Found::and)
+    }
+
+    fn at(&self, sights: &[u32]) -> Found {
+        let mut found = Found::default();
+        for index in sights.iter().map(|index| *index as usize) {
+            match self.seen.sight(index).map_or(Holds::No, |sight| sight.holds(self.root, self.fd)) {
                 Holds::Yes => {}
-                Holds::YesAs(proof) => settled.push((index, proof)),
-                Holds::No => return None,
+                Holds::YesAs(proof) => found.settled.push((index, proof)),
+                Holds::No => found.changed.push(index),
             }
         }
-        Some(settled)
-    };
-    if sights.len() <= BATCH {
-        return batch(sights);
+        found
     }
-    sights.par_chunks(BATCH).map(batch).try_reduce(Vec::new, |mut all, more| {
-        all.extend(more);
-        Some(all)
-    })
 }
 
 /// How a run is told.

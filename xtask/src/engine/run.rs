@@ -111,6 +111,8 @@ pub(super) struct Run<'a> {
     pub(super) left: Vec<TaskId>,
     /// What was looked at for tasks that ended well.
     pub(super) sights: HashMap<TaskId, Sighting>,
+    /// Tasks that were up to date without a look at them.
+    pub(super) untouched: HashSet<TaskId>,
 }
 
 /// What calc_dep has added to a task so far.
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             others_wait: false,
             left: Vec::new(),
             sights: HashMap::new(),
+            untouched: HashSet::new(),
         }
     }
 
@@ -210,7 +213,8 @@ impl<'a> Run<'a> {
         self.whole_groups(selection);
         self.project.files.stop_with(&self.options.stop);
         self.project.files.next_epoch();
-        let fetched = inputs::prefetch(self.project, &plan);
+        let unknown: Vec<TaskId> = plan.iter().copied().filter(|id| !self.is_unchanged(*id)).collect();
+        let fetched = inputs::prefetch(self.project, &unknown);
         self.inputs = fetched.into_iter().map(|(id, inputs)| (id, (0, inputs))).collect();
         self.announce(&plan);
         self.want_all(&plan);
@@ -225,6 +229,13 @@ impl<'a> Run<'a> {
             workers: self.options.jobs,
             expected,
         });
+    }
+
+    /// Whether it is known to be up to date: what was seen before the run counts until something has run.
+    pub(super) fn is_unchanged(&self, id: TaskId) -> bool {
+        let options = self.options;
+        let plain = !options.always && !options.single && options.what_if.is_empty();
+        plain && self.epoch == 0 && self.project.unchanged.get(id.index()) == Some(&true)
     }
 
     /// The sum of what is known of durations; only for a guess of the remaining time.

@@ -32,8 +32,18 @@ pub struct Sighting {
     rewritten: bool,
 }
 
-/// What a run leaves to be kept: every task of the plan, with its sighting if it has one.
-pub type Sightings = HashMap<TaskId, Option<Sighting>>;
+/// How a task of the plan ended, as far as that can be kept.
+#[derive(Clone, Debug)]
+pub enum Sighted {
+    /// Badly, or nothing of it can be kept.
+    Nothing,
+    /// It was known to be up to date before the run.
+    AsBefore,
+    Now(Sighting),
+}
+
+/// What a run leaves to be kept: every task of the plan.
+pub type Sightings = HashMap<TaskId, Sighted>;
 
 impl Run<'_> {
     /// Keeps what was looked at for a task.
@@ -46,7 +56,12 @@ impl Run<'_> {
     /// All tasks that became final, for [`remember`].
     pub(super) fn sightings(&mut self) -> Sightings {
         let mut sights = std::mem::take(&mut self.sights);
-        self.outcomes.iter().map(|(id, _)| (*id, sights.remove(id))).collect()
+        let mut sighted = |id: &TaskId| match sights.remove(id) {
+            Some(sighting) => Sighted::Now(sighting),
+            None if self.untouched.contains(id) => Sighted::AsBefore,
+            None => Sighted::Nothing,
+        };
+        self.outcomes.iter().map(|(id, _)| (*id, sighted(id))).collect()
     }
 }
 
@@ -104,7 +119,7 @@ pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Opti
     for id in graph::closure(&project.graph, &all, false) {
         keeper.known[id.index()] = keeper.judge(id);
     }
-    let mut writer = SeenWriter::default();
+    let mut writer = old.filter(|old| !old.is_wasteful()).map_or_else(SeenWriter::default, SeenWriter::after);
     for id in project.graph.ids() {
         keeper.write(id, &mut writer);
     }
@@ -139,9 +154,10 @@ impl Keeper<'_> {
             };
         }
         match self.sightings.get(&id) {
-            Some(Some(sighting)) if is_plain(node) && self.is_consistent(id, sighting) => {
+            Some(Sighted::Now(sighting)) if is_plain(node) && self.is_consistent(id, sighting) => {
                 Known::Yes { same: !sighting.rewritten }
             }
+            Some(Sighted::AsBefore) if self.was_known(id) => Known::Yes { same: true },
             Some(_) => Known::No,
             // Outside the plan: as before, if what it needs is as before.
             None if self.was_known(id) && needs().all(|need| need == Known::Yes { same: true }) => {
@@ -170,8 +186,10 @@ impl Keeper<'_> {
         let known = self.known[id.index()] != Known::No;
         let mut sights = Vec::new();
         match self.sightings.get(&id) {
-            Some(Some(sighting)) if known => self.write_sights(id, sighting, writer, &mut sights),
-            None if known && !node.task.is_group() => self.copy_sights(id, writer, &mut sights),
+            Some(Sighted::Now(sighting)) if known => self.write_sights(id, sighting, writer, &mut sights),
+            None | Some(Sighted::AsBefore) if known && !node.task.is_group() => {
+                self.keep_sights(id, writer, &mut sights);
+            }
             _ => {}
         }
         let flags = Flags {
@@ -210,9 +228,14 @@ impl Keeper<'_> {
             sights.push(writer.sight(&Sight { path: text.as_bytes(), proof: Proof::Walk(digest) }));
         }
     }
-
-    fn copy_sights(&self, id: TaskId, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
-        let Some((old, task)) = self.old.and_then(|old| Some((old, old.task(id.index())?))) else { return };
-        sights.extend(old.sights(&task).filter_map(|index| old.sight(index)).map(|sight| writer.sight(&sight)));
+    /// The sights of a task as they were.
+    fn keep_sights(&self, id: TaskId, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
+        let Some(old) = self.old else { return };
+        let indexes = old.sights_of(id.index());
+        if old.is_wasteful() {
+            sights.extend(indexes.filter_map(|index| old.sight(index as usize)).map(|sight| writer.sight(&sight)));
+        } else {
+            sights.extend(indexes);
+        }
     }
 }

@@ -176,6 +176,16 @@ impl Seen {
         self.words(self.lists_at, task.sights)
     }
 
+    /// Whether many sights serve no task any more.
+    pub fn is_wasteful(&self) -> bool {
+        self.sight_count() > (self.sights_at - self.lists_at) / 4 + 1000
+    }
+
+    /// The indexes of the sights of the task with this index.
+    pub fn sights_of(&self, index: usize) -> impl Iterator<Item = u32> + '_ {
+        self.task(index).into_iter().flat_map(|task| self.sights(&task)).map(|sight| sight as u32)
+    }
+
     fn words(&self, table: usize, (start, end): (usize, usize)) -> impl Iterator<Item = usize> + '_ {
         let bytes = self.bytes.get(table + start * 4..table + end * 4).unwrap_or_default();
         bytes.chunks_exact(4).filter_map(|row| word(row, 0))
@@ -279,6 +289,17 @@ pub struct SeenWriter {
 }
 
 impl SeenWriter {
+    /// Begins with the sights of `old`, so that tasks may keep their indexes.
+    pub fn after(old: &Seen) -> Self {
+        let table = |from: usize, to: usize| old.bytes.get(from..to).unwrap_or_default().to_vec();
+        Self {
+            sights: table(old.sights_at, old.digests_at),
+            digests: table(old.digests_at, old.text_at),
+            text: table(old.text_at, old.bytes.len()),
+            ..Self::default()
+        }
+    }
+
     /// Adds the next task. Its sights come from [`Self::file`] and [`Self::sight`].
     pub fn task(&mut self, name: &str, flags: Flags, seconds: f64, needs: impl Iterator<Item = u32>, sights: &[u32]) {
         self.needs.extend(needs.flat_map(u32::to_le_bytes));
