@@ -175,3 +175,38 @@ fn damage_costs_work_only() {
     let _ = std::fs::remove_file(space.path(".xtask/state.db-wal"));
     assert_eq!(run(&space, &[]).outcome("ran").len(), 11);
 }
+
+#[test]
+fn the_program_tells_what_its_own_time_went_to() {
+    let space = space();
+    let told = |space: &Space| {
+        let ran = space.command(&["run", "-q", "--self-profile"], "");
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        for part in ["planning", "stat", "hash", "database", "seen", "spawn", "wait"] {
+            let line = ran.err.lines().find(|line| line.trim_start().starts_with(part)).unwrap_or_default();
+            assert!(line.contains(" ms") && line.ends_with(" times"), "no `{part}` in: {}", ran.err);
+        }
+        let total = ran.err.lines().find_map(|line| line.strip_prefix("self-profile: ")?.strip_suffix(" ms"));
+        total.and_then(|ms| ms.parse::<f64>().ok()).expect("the whole time")
+    };
+    assert!(told(&space) > 0.0);
+    settle(&space);
+    assert!(told(&space) > 0.0);
+}
+
+#[test]
+fn only_what_something_happened_to_is_looked_at_closely() {
+    let space = space();
+    settle(&space);
+    space.write("in/first", "2\n");
+    space.write("in/glob/b.txt", "1\n");
+    // The others are up to date all the same, each told once.
+    let both = run(&space, &[]);
+    let names = |outcome: &str| both.outcome(outcome).into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!((both.exit, names("ran")), (0, "first glob second".to_owned()), "{}", both.err);
+    assert_eq!(names("up-to-date"), "content deep each:in/each/a folder link mode none third");
+    assert_eq!(both.reasons("first"), ["file_dep_changed"]);
+    assert!(watched_run(&space).1, "what has run is known, too");
+    // `-a` runs all, whatever is known.
+    assert_eq!(run(&space, &["-a"]).outcome("ran").len(), 11);
+}
