@@ -4,7 +4,7 @@
 //! `cargo bench --bench engine [-- PART… ]`, where a part is `small` (1 000 tasks, 10 000 files, all peers), `large`
 //! (10 000 tasks, 100 000 files, ninja), `growth` (1 000, 10 000 and 50 000 tasks) or `hash`; all of them by default.
 //! `doit-large` adds doit to the large graph. Give it a quiet machine: load is printed, and makes ratios worthless.
-//! Graphs are made below the folder of `ENGINE_BENCH_DIR` (default: `target/engine-bench`) and kept.
+//! `ENGINE_BENCH_PROGRAM` names another build of the program than the bench's own. Graphs are made below the folder of `ENGINE_BENCH_DIR` (default: `target/engine-bench`) and kept.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "engine/graph.rs"]
@@ -57,7 +57,8 @@ fn main() {
 }
 
 fn ours() -> Peer {
-    Peer { tool: Tool::Xtask, program: env!("CARGO_BIN_EXE_xtask").into() }
+    let built = || env!("CARGO_BIN_EXE_xtask").into();
+    Peer { tool: Tool::Xtask, program: std::env::var_os("ENGINE_BENCH_PROGRAM").map_or_else(built, PathBuf::from) }
 }
 
 /// All scenes of one size: ours and each peer's in folders of their own, so that nobody sees what the other wrote.

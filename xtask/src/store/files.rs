@@ -163,6 +163,8 @@ impl Files {
         let _watch = profile::enter(Part::Stat);
         stale.sort_unstable();
         stale.dedup();
+        // Not after it: a large file may change while it is read, within the tick of its last change before.
+        let before_ns = now_ns();
         let observed: Vec<FileState> = if stale.len() < 16 {
             stale.iter().map(|path| look(&self.root_fd, path, self.cache.get(*path), &self.stop)).collect()
         } else {
@@ -170,12 +172,12 @@ impl Files {
             stale.par_iter().with_min_len(16).map(|path| look(fd, path, cache.get(*path), stop)).collect()
         };
         for (path, state) in stale.into_iter().zip(observed) {
-            self.keep(path, state);
+            self.keep(path, state, before_ns);
         }
     }
 
-    fn keep(&mut self, path: &RepoPath, state: FileState) {
-        self.remember(path, &state);
+    fn keep(&mut self, path: &RepoPath, state: FileState, before_ns: i64) {
+        self.remember(path, &state, before_ns);
         let epoch = self.epoch;
         match self.known.get_mut(path) {
             Some(known) => {
@@ -190,9 +192,9 @@ impl Files {
         }
     }
 
-    /// Takes over what a worker observed just now.
+    /// Takes over what a worker observed at some time during a task: its stat alone will not prove it.
     pub fn learn(&mut self, path: &RepoPath, state: FileState) {
-        self.keep(path, state);
+        self.keep(path, state, 0);
     }
 
     /// The number of the time in which nothing is looked at twice; see [`Self::next_epoch`].
@@ -229,7 +231,7 @@ impl Files {
         self.known.keys().any(|path| path != dir && path.is_within(dir))
     }
 
-    fn remember(&mut self, path: &RepoPath, state: &FileState) {
+    fn remember(&mut self, path: &RepoPath, state: &FileState, before_ns: i64) {
         let FileState::File { stat, digest } = state else { return };
         if self
             .cache
@@ -238,7 +240,7 @@ impl Files {
         {
             return;
         }
-        self.cache.insert(path.clone(), Cached { stat: *stat, digest: *digest, hashed_ns: now_ns() });
+        self.cache.insert(path.clone(), Cached { stat: *stat, digest: *digest, hashed_ns: before_ns });
         self.cache_is_dirty = true;
     }
 

@@ -14,7 +14,7 @@ use crate::model::{Digest, RepoPath};
 pub(super) struct Cached {
     pub stat: StatTuple,
     pub digest: Digest,
-    /// When it was hashed, nanoseconds since 1970.
+    /// Right before it was hashed, nanoseconds since 1970.
     pub hashed_ns: i64,
 }
 
