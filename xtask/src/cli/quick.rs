@@ -122,6 +122,7 @@ fn counts(head: &Head, place: &Place, world: &World) -> bool {
         && head.sources.iter().all(same_source)
         && head.env.iter().all(|(name, digest)| digest_of_value(&key, world.var(name).as_deref()) == *digest)
         && head.globs.iter().all(|(pattern, digest)| digest_of_paths(&project::glob(root, pattern)) == *digest)
+        && StateDb::files(root) == head.state
         && StateDb::stamp_of(root) == Some(head.stamp)
 }
 
@@ -165,13 +166,14 @@ pub(super) fn remember(prepared: &mut Prepared, world: &World) {
     let Some(origin) = origin.as_ref().filter(|_| warnings.is_empty()) else { return };
     let asked = origin.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(program) = program(place, world).filter(|_| !asked.outside) else { return };
-    let config = project.config.clone();
+    let (config, root) = (project.config.clone(), project.root.clone());
     let head = |stamp| Head {
         program,
         sources: origin.sources.clone(),
         env: asked.env.into_iter().collect(),
         globs: asked.globs.into_iter().collect(),
         stamp,
+        state: StateDb::files(&root),
         default_tasks: config.default_tasks.iter().map(|task| task.value.to_string()).collect(),
         jobs: config.jobs,
         verbosity: config.verbosity,

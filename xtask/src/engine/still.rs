@@ -123,6 +123,8 @@ pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Opti
     for id in project.graph.ids() {
         keeper.write(id, &mut writer);
     }
+    drop(keeper);
+    project.db.close();
     let file = project.root.join(STATE_DIR).join(FILE);
     if writer.write(&head(stamp), &file).is_err() {
         // What is there may be of another time.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Diagnostic, Digest, Outcome};
+use crate::model::{Diagnostic, Digest, Outcome, RepoPath};
 use crate::profile::{self, Part};
 use crate::rebuild::{Fingerprint, LastAttempt, Trace};
 
@@ -122,6 +122,23 @@ impl StateDb {
     /// Whether somebody else has written since this was opened: a run inside one of our actions.
     pub fn was_changed_by_others(&self) -> bool {
         self.version.is_none() || self.connection.as_ref().and_then(data_version) != self.version
+    }
+
+    /// Closes it: from now on it is empty.
+    pub fn close(&mut self) {
+        // What could not be written was told by the commit that tried.
+        let _ = self.commit();
+        self.connection = None;
+    }
+
+    /// Size, times and number of the database's files; to be asked for while it is closed.
+    pub fn files(root: &Path) -> Vec<Option<(u64, i64, i64, u64)>> {
+        let stat = |name: &str| {
+            let path = RepoPath::from_root(format!("{}/{name}", super::STATE_DIR))?;
+            let stat = super::files::stat_now(root, &path)?;
+            Some((stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode))
+        };
+        ["state.db", "state.db-wal"].map(stat).into()
     }
 
     /// The stamp of the state below `root`, without opening more than it takes.

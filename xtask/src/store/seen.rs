@@ -37,6 +37,8 @@ pub struct Head {
     pub globs: Vec<(String, Digest)>,
     /// Of the state database.
     pub stamp: i64,
+    /// Its files as they were when it was closed: whatever touches them, the database is looked at as a whole again.
+    pub state: Vec<Option<(u64, i64, i64, u64)>>,
     pub default_tasks: Vec<String>,
     pub jobs: Option<usize>,
     pub verbosity: Option<u8>,
