@@ -6,8 +6,6 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::walk::{Found, Walk};
 use crate::context::Ignore;
 use crate::model::context::{Context, ContextEntry, ContextKind};
@@ -90,7 +88,7 @@ where
     F: Fn(&Path) -> io::Result<FileFacts> + Sync,
 {
     let entries: Result<Vec<ContextEntry>, VisibleError> = found
-        .into_par_iter()
+        .into_iter()
         .map(|(path, found)| {
             let kind = match found {
                 Found::Directory => ContextKind::Directory,
