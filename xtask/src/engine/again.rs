@@ -160,14 +160,12 @@ pub fn run_again(
         let mut run = Run::new(project, selection, options, events);
         run.memory = Some(memory);
         run.begin(selection);
-        run.turn()?;
-        return run.end();
+        return run.whole();
     }
     let mut run = Run::new(project, selection, options, events);
     run.memory = Some(memory);
     run.begin_again(selection, &plan);
-    run.turn()?;
-    run.end()
+    run.whole()
 }
 
 impl Run<'_> {

@@ -150,8 +150,9 @@ impl Run<'_> {
                 return self.finish(id, Outcome::Error, Duration::ZERO, Some(problem), Ended::default());
             }
         };
-        let queue = self.queue.clone();
+        let (queue, alive) = (self.queue.clone(), self.alive.clone());
         std::thread::spawn(move || {
+            let _alive = alive;
             let probed = guarded(|| probe::probe(&job))
                 .unwrap_or_else(|failure| Probed { failure: Some(failure), ..Probed::default() });
             queue.push(Message::Probed(id, Box::new(probed)));

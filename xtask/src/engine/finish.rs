@@ -8,11 +8,36 @@ use super::run::{Run, Summary, guarded, unix_seconds};
 use super::worker;
 use crate::action::{Ending, Failure};
 use crate::graph::TaskId;
+use crate::model::stop::Stop;
 use crate::model::task::ActionKind;
 use crate::model::{Diagnostic, Event, Outcome, Step, StopToken, Task};
 use crate::store::db::RunRow;
 
 impl Run<'_> {
+    /// From the first decision to the exit code.
+    ///
+    /// # Errors
+    /// The state cannot be written. Nothing runs any more then: a worker that went on would write behind the back of
+    /// the next run, which would take its half-made target for what its record says.
+    pub(super) fn whole(mut self) -> Result<Summary, Diagnostic> {
+        match self.turn() {
+            Ok(()) => self.end(),
+            Err(problem) => {
+                self.abandon();
+                Err(problem)
+            }
+        }
+    }
+
+    /// Ends everything that runs, and waits for it.
+    fn abandon(&mut self) {
+        self.halt.request(Stop::Now);
+        while Arc::strong_count(&self.alive) > 1 {
+            // Whoever has something to say is held back as long as nobody listens.
+            self.queue.pop(Duration::from_millis(20));
+        }
+    }
+
     /// Teardowns, history and exit code.
     pub(super) fn end(mut self) -> Result<Summary, Diagnostic> {
         self.commit()?;

@@ -46,8 +46,7 @@ pub fn run(
 ) -> Result<Summary, Diagnostic> {
     let mut run = Run::new(project, selection, options, events);
     run.begin(selection);
-    run.turn()?;
-    run.end()
+    run.whole()
 }
 
 pub(super) struct Run<'a> {
@@ -104,6 +103,10 @@ pub(super) struct Run<'a> {
     pub(super) assumed: HashSet<TaskId>,
     /// To end single tasks: those that may be started again.
     pub(super) tokens: HashMap<TaskId, StopToken>,
+    /// Every worker and probe hears it; it hears whoever may stop the run.
+    pub(super) halt: StopToken,
+    /// Every worker and probe holds it while it lives.
+    pub(super) alive: Arc<()>,
     pub(super) endings: HashMap<TaskId, Ending>,
     /// Changes concern tasks that are not running.
     pub(super) others_wait: bool,
@@ -176,6 +179,8 @@ impl<'a> Run<'a> {
             memory: None,
             assumed: HashSet::new(),
             tokens: HashMap::new(),
+            halt: options.stop.child(),
+            alive: Arc::default(),
             endings: HashMap::new(),
             others_wait: false,
             left: Vec::new(),

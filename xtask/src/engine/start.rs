@@ -82,8 +82,9 @@ impl Run<'_> {
         let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
         job.targets =
             inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
-        let queue = self.queue.clone();
+        let (queue, alive) = (self.queue.clone(), self.alive.clone());
         std::thread::spawn(move || {
+            let _alive = alive;
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
             queue.push(Message::Finished(id, Box::new(finished)));
         });
@@ -133,7 +134,7 @@ impl Run<'_> {
             scope,
             env,
             previous,
-            stop: self.options.stop.clone(),
+            stop: self.halt.clone(),
             steps: self.options.steps.clone(),
             grace: self.project.config.grace.unwrap_or(self.options.grace),
             inputs: Vec::new(),

@@ -18,8 +18,8 @@ pub enum Stop {
 #[derive(Clone, Debug, Default)]
 pub struct StopToken {
     own: Arc<AtomicU8>,
-    /// Its requests count, too.
-    parent: Option<Arc<AtomicU8>>,
+    /// Their requests count, too.
+    above: Vec<Arc<AtomicU8>>,
 }
 
 impl StopToken {
@@ -27,10 +27,10 @@ impl StopToken {
         Self::default()
     }
 
-    /// A token of its own that also hears what this one is asked for.
+    /// A token of its own that also hears what this one, and those above it, are asked for.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { own: Arc::default(), parent: Some(self.own.clone()) }
+        Self { own: Arc::default(), above: self.above.iter().chain([&self.own]).cloned().collect() }
     }
 
     pub fn request(&self, stop: Stop) {
@@ -38,8 +38,8 @@ impl StopToken {
     }
 
     pub fn level(&self) -> Stop {
-        let parent = self.parent.as_ref().map_or(0, |parent| parent.load(Ordering::SeqCst));
-        match self.own.load(Ordering::SeqCst).max(parent) {
+        let all = self.above.iter().chain([&self.own]).map(|flag| flag.load(Ordering::SeqCst));
+        match all.max().unwrap_or_default() {
             0 => Stop::No,
             1 => Stop::Gently,
             _ => Stop::Now,
@@ -61,7 +61,9 @@ mod tests {
         let (one, other) = (parent.child(), parent.child());
         one.request(Stop::Gently);
         assert_eq!((one.level(), other.level(), parent.level()), (Stop::Gently, Stop::No, Stop::No));
+        assert_eq!(one.child().level(), Stop::Gently);
         parent.request(Stop::Now);
+        assert_eq!(other.child().level(), Stop::Now, "also from two above");
         assert_eq!((one.level(), other.level()), (Stop::Now, Stop::Now));
     }
 }
