@@ -50,14 +50,15 @@ impl Errors {
         found.dedup();
         if found.len() > CAP {
             let rest = found.len() - CAP;
+            let next = found[CAP].places.first().map(|(place, _)| place.clone());
             found.truncate(CAP);
-            found.push(
-                Diagnostic::error(format!(
-                    "`{rest}` more {} found",
-                    if rest == 1 { "error was" } else { "errors were" }
-                ))
-                .note(format!("only the first {} are shown", words::count(CAP, "error"))),
-            );
+            let were = if rest == 1 { "error was" } else { "errors were" };
+            let mut more = Diagnostic::error(format!("`{rest}` more {were} found"))
+                .note(format!("only the first {} are shown", words::count(CAP, "error")));
+            if let Some(place) = next {
+                more = more.at_because(place, "the first of them");
+            }
+            found.push(more);
         }
         Err(Diagnostics(found))
     }
@@ -78,6 +79,7 @@ mod tests {
         assert_eq!(found.len(), 21);
         assert_eq!(found[0].message, "`x` is wrong in line 1");
         assert_eq!(found[20].message, "`5` more errors were found");
+        assert_eq!(found[20].places[0].0.line, 21);
     }
 
     #[test]
