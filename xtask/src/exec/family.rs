@@ -179,6 +179,15 @@ pub(super) fn signal_all(signal: Signal) {
     }
 }
 
+/// Lets all groups of the run go on, and every child besides: one that was just being started got the terminal's own
+/// Ctrl-Z before it left our group, is on no list yet, and the thread that starts it waits for it.
+pub(super) fn go_on() {
+    signal_all(Signal::CONT);
+    for child in orphans::children_outside_our_group().iter().filter(|child| !child.dead) {
+        let _ = sys::kill_process(child.pid, Signal::CONT);
+    }
+}
+
 /// Whether a process was stopped (by Ctrl-Z, say) since this was last asked.
 pub(super) fn is_suspended(pid: Pid) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;

@@ -152,7 +152,7 @@ fn suspend() {
     family::signal_all(Signal::TSTP);
     let _ = emulate_default_handler(SIGTSTP);
     PAUSED.fetch_add(since.elapsed().as_millis() as u64, Ordering::SeqCst);
-    family::signal_all(Signal::CONT);
+    family::go_on();
 }
 
 fn restore_all() {
