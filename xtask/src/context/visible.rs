@@ -70,7 +70,7 @@ pub enum VisibleError {
 }
 
 /// Lists what the needed stages of `dockerfile` can see of the folder `dir`, and reads each file's facts through
-/// `facts` (many threads at once; the path is `dir` joined with the path in the context).
+/// `facts`, one after the other; the path is `dir` joined with the path in the context.
 ///
 /// Links are kept as links. What a source that is itself a link leads to, within the context, is visible too,
 /// because builders follow it. Errors: a source that finds nothing, a FIFO, socket or device, an unreadable folder.

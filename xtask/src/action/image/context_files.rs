@@ -61,3 +61,51 @@ impl ContextFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::context::{Found, Ignore, Tree, visible};
+
+    /// More files than are looked at without the pool of threads.
+    const FILES: usize = 200;
+
+    #[test]
+    fn large_contexts_are_listed_side_by_side() {
+        let root = tempfile::tempdir().unwrap();
+        for at in 0..2 * FILES {
+            let file = root.path().join(format!("{}/{at}", at % 2));
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, at.to_string()).unwrap();
+        }
+        let files = Arc::new(ContextFiles::new(root.path()));
+        files.next_epoch();
+        let (done, all) = channel();
+        for number in 0..4 {
+            let (files, done, dir) = (files.clone(), done.clone(), root.path().join((number % 2).to_string()));
+            std::thread::spawn(move || {
+                let names: Vec<String> =
+                    (0..2 * FILES).filter(|at| at % 2 == number % 2).map(|at| at.to_string()).collect();
+                let found = || names.iter().map(|name| (name.clone().into_bytes(), Found::File)).collect();
+                let paths: Vec<RepoPath> =
+                    names.iter().filter_map(|name| RepoPath::from_root(format!("{}/{name}", number % 2))).collect();
+                let ignore = Ignore::nothing();
+                let tree = Tree { dir: &dir, ignore: &ignore, joined: &[] };
+                let listed = (0..20).all(|_| {
+                    files.next_epoch();
+                    files.prefetch(&paths);
+                    let context = visible::with_facts(found(), tree, |path| files.facts(path));
+                    context.is_ok_and(|context| context.entries.len() == FILES)
+                });
+                done.send(listed).unwrap();
+            });
+        }
+        for _ in 0..4 {
+            assert_eq!(all.recv_timeout(Duration::from_mins(1)), Ok(true), "threads wait for one another");
+        }
+    }
+}
