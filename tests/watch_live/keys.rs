@@ -22,15 +22,17 @@ if pid == 0:
     os.environ["TERM"] = "xterm-256color"
     os.execv(program, [program, "watch"])
 before = termios.tcgetattr(terminal)
-seen = b""
+seen, past = b"", 0
 def plain(seen): return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode(errors="replace"))
 deadline = time.time() + 40
 for wanted, act, text in steps:
-    while wanted not in plain(seen):
+    # Behind what was waited for before: the same words may have stood there already.
+    while wanted not in plain(seen)[past:]:
         if select.select([terminal], [], [], 0.05)[0]:
             seen += os.read(terminal, 65536)
-        if time.time() > deadline: sys.exit("no %r in %r" % (wanted, plain(seen)))
-    if act: seen = b""
+        if time.time() > deadline: sys.exit("no %r in %r" % (wanted, plain(seen)[past:]))
+    past = plain(seen).index(wanted, past) + len(wanted)
+    if act: seen, past = b"", 0
     if act == "key": os.write(terminal, text.encode())
     elif act == "write":
         name, content = text.split("=")
@@ -65,9 +67,9 @@ fn each_key_does_what_the_status_line_says() {
         (keys, "write", "flag="),
         ("", "key", "r"),
         ("ok  bad", "", ""),
+        ("1 ran in", "", ""),
         // Nothing is left to mend.
-        (keys, "key", "r"),
-        ("", "key", "e"),
+        (keys, "key", "e"),
         ("nothing would run", "", ""),
         (keys, "key", "\r"),
         ("up to date  good", "", ""),
