@@ -152,10 +152,10 @@ impl Run<'_> {
         };
         let (queue, alive) = (self.queue.clone(), self.alive.clone());
         std::thread::spawn(move || {
-            let _alive = alive;
             let probed = guarded(|| probe::probe(&job))
                 .unwrap_or_else(|failure| Probed { failure: Some(failure), ..Probed::default() });
             queue.push(Message::Probed(id, Box::new(probed)));
+            drop(alive);
         });
         Ok(())
     }

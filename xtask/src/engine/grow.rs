@@ -194,7 +194,7 @@ impl Run<'_> {
         }
         let begun = self.begun_at.get(&id).copied().unwrap_or(0);
         let files = &self.project.files;
-        let is_young = |path: &&RepoPath| files.peek(path).stat().is_some_and(|stat| stat.ctime_ns >= begun);
+        let is_young = |path: &&RepoPath| files.peek(path).stat().is_some_and(|stat| stat.ctime_ns > begun);
         let new = now.inputs.paths.iter().filter(|path| decision.inputs.paths.binary_search(path).is_err());
         let young = new.filter(is_young).cloned().collect();
         decision.fingerprint = now.fingerprint.as_before(&decision.fingerprint);

@@ -38,6 +38,9 @@ pub(super) struct Job {
     pub stop: StopToken,
     pub steps: Steps,
     pub grace: Duration,
+    /// Where what changes from now on must be told from what was there by the times of files: now, in nanoseconds
+    /// since 1970.
+    pub begun: Option<i64>,
     /// Inputs as they were decided upon, to be compared after the last action.
     pub inputs: Vec<(RepoPath, Option<StatTuple>)>,
     /// What is replaced in all output and in values.

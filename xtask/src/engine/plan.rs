@@ -241,6 +241,7 @@ impl Predictor<'_> {
             stop: self.options.stop.clone(),
             steps: Steps::default(),
             grace: self.options.grace,
+            begun: None,
             inputs: Vec::new(),
             targets: Vec::new(),
             secrets: Vec::new(),

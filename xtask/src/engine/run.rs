@@ -380,10 +380,9 @@ pub(super) fn unix_millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// The clock of file times goes in steps of some milliseconds, so this is a little before now.
+/// Now, as times of files are counted: nanoseconds since 1970.
 pub(super) fn file_time() -> i64 {
-    const STEP: i64 = 10_000_000;
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64 - STEP)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
 
 /// A panic on a worker is a bug of ours, and must not hang the run.

@@ -63,7 +63,9 @@ impl Run<'_> {
         if !task.restart || !self.started.contains(&id) {
             self.started.push(id);
             if self.has_depfile(id) {
-                self.begun_at.insert(id, file_time());
+                let begun = file_time();
+                self.begun_at.insert(id, begun);
+                job.begun = Some(begun);
             }
         }
         if task.restart {
@@ -84,9 +86,9 @@ impl Run<'_> {
             inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
         let (queue, alive) = (self.queue.clone(), self.alive.clone());
         std::thread::spawn(move || {
-            let _alive = alive;
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
             queue.push(Message::Finished(id, Box::new(finished)));
+            drop(alive);
         });
         self.options.steps.at(Step::Started);
         Ok(())
@@ -137,6 +139,7 @@ impl Run<'_> {
             stop: self.halt.clone(),
             steps: self.options.steps.clone(),
             grace: self.project.config.grace.unwrap_or(self.options.grace),
+            begun: None,
             inputs: Vec::new(),
             targets: Vec::new(),
             secrets: self.secrets(id),

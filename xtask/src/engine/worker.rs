@@ -30,6 +30,9 @@ const CAPTURE: usize = 1 << 20;
 /// Runs everything and says how it went.
 pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     let start = Instant::now();
+    if let Some(begun) = job.begun {
+        pass(begun);
+    }
     let screen = Screen {
         task: job.task.name.clone(),
         queue: queue.clone(),
@@ -67,6 +70,19 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     };
     job.steps.at(Step::Observed);
     finished
+}
+
+/// Waits until times of files are later than `begun`: their clock goes in steps of some milliseconds. Not for longer, as
+/// somebody may set it back.
+fn pass(begun: i64) {
+    let start = Instant::now();
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    };
+    while now() <= begun && start.elapsed() < Duration::from_millis(50) {
+        std::thread::sleep(Duration::from_micros(500));
+    }
 }
 
 /// What the actions have produced so far.
