@@ -246,18 +246,24 @@ fn chain() -> Model {
     Model::new(nodes)
 }
 
+/// A folder with the tasks and the files of a model.
+fn written(model: &Model) -> Space {
+    let space = Space::new();
+    space.write("tasks.yaml", crate::plans::taskfile(model));
+    space.write("out/.keep", "");
+    for (name, content) in &model.files {
+        space.write(name, content);
+    }
+    space
+}
+
 #[test]
 fn u3_ended_at_any_step_the_next_run_is_right() {
     steps::be_the_victim();
     let mut random = Random::new();
     let seed = random.0;
     let mut model = chain();
-    let space = Space::new();
-    space.write("tasks.yaml", crate::plans::taskfile(&model));
-    space.write("out/.keep", "");
-    for (name, content) in &model.files {
-        space.write(name, content);
-    }
+    let space = written(&model);
     let each = count(12, 50);
     let mut aborted = 0;
     for step in Step::ALL {
@@ -286,12 +292,7 @@ fn u3_ended_at_any_step_the_next_run_is_right() {
 #[test]
 fn p10_a_panic_in_a_worker_fails_the_run_and_leaves_the_state_sane() {
     let mut model = chain();
-    let space = Space::new();
-    space.write("tasks.yaml", crate::plans::taskfile(&model));
-    space.write("out/.keep", "");
-    for (name, content) in &model.files {
-        space.write(name, content);
-    }
+    let space = written(&model);
     for step in [Step::Acted, Step::Observed] {
         for times in 1..4 {
             let status = steps::abort_at(ENTRY, space.root(), step, times, true);
