@@ -7,7 +7,8 @@
 //! - the next round plans the touched ones and whatever needs them, and takes the rest as it was;
 //! - of those, a task is looked at again only if it was touched or a task that it needs ran or has another result.
 //!
-//! So a round costs what it concerns, however large the graph is. Verdicts come from `decide`, as in every other run.
+//! So files and verdicts of other tasks cost nothing; what is left for each of them is a look at its last result. Verdicts
+//! come from `decide`, as in every other run.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
