@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::run::unix_seconds;
+use super::run::run_id;
 use crate::graph;
 use crate::model::{Counts, Event, Outcome, Verdict};
 use crate::profile::{self, Part};
@@ -164,7 +164,7 @@ pub fn tell(seen: &Seen, plan: &[usize], telling: &Telling, events: &mut dyn FnM
     let tasks: Vec<SeenTask<'_>> = plan.iter().filter_map(|index| seen.task(*index)).collect();
     let known: f64 = tasks.iter().filter_map(|task| seconds(task)).sum();
     events(Event::RunStarted {
-        run_id: format!("{}-{}", unix_seconds(), std::process::id()),
+        run_id: run_id(),
         tasks: tasks.iter().filter(|task| !task.flags.hidden).count(),
         workers: telling.jobs,
         expected: (known > 0.0).then(|| Duration::from_secs_f64(known)),

@@ -228,12 +228,7 @@ impl<'a> Run<'a> {
     pub(super) fn announce(&mut self, plan: &[TaskId]) {
         let visible = plan.iter().filter(|id| !is_hidden(self.graph.task(**id))).count();
         let expected = self.expected(plan);
-        self.emit(Event::RunStarted {
-            run_id: format!("{}-{}", unix_seconds(), std::process::id()),
-            tasks: visible,
-            workers: self.options.jobs,
-            expected,
-        });
+        self.emit(Event::RunStarted { run_id: run_id(), tasks: visible, workers: self.options.jobs, expected });
     }
 
     /// Whether it is known to be up to date: what was seen before the run counts until something has run.
@@ -374,6 +369,11 @@ pub(super) fn reasons_json(verdict: &Verdict) -> String {
 
 pub(super) fn unix_seconds() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// A name for this run that no other run of this machine has.
+pub(super) fn run_id() -> String {
+    format!("{}-{}", unix_seconds(), std::process::id())
 }
 
 pub(super) fn unix_millis() -> i64 {
