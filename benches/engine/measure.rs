@@ -17,7 +17,8 @@ pub struct Cost {
 pub fn run(command: &Call) -> Cost {
     let start = Instant::now();
     let mut spawned = Command::new(&command.words[0]);
-    spawned.args(&command.words[1..]).current_dir(&command.dir).stdout(Stdio::null()).stdin(Stdio::null());
+    spawned.args(&command.words[1..]).current_dir(&command.dir);
+    spawned.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = spawned.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.words));
     let mut status = 0;
     // SAFETY: all-zero bytes are a valid `rusage`, and both pointers are valid for the call.
