@@ -209,16 +209,21 @@ fn is_normal(text: &str) -> bool {
     !text.is_empty() && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// Reads a thing for which there is no unknown name of the run: says so of each that was used.
-pub(super) fn undefined(used: &[(String, Place)], known: &[&str], of: &str, errors: &mut Errors) {
+/// Reads a thing for which there is no unknown name of the run: says so of each that was used. `vars` are those of the
+/// file, whose prefix is easily forgotten.
+pub(super) fn undefined(used: &[(String, Place)], known: &[&str], vars: &Json, of: &str, errors: &mut Errors) {
     for (name, place) in used {
         if known.contains(&&**name) {
             continue;
         }
-        let help = words::closest(name, known.iter().copied())
-            .map(|close| format!("a name that is defined here is similar: `{close}`"))
+        let help = (vars.get(name).map(|_| format!("it is one of `vars`: write `vars.{name}`")))
+            .or_else(|| words::closest(name, known.iter().copied()).map(similar))
             .or_else(|| (known.len() < 16).then(|| format!("defined here: {}", words::list(known))));
         let message = format!("{of} uses undefined name `{name}`");
         errors.push(Diagnostic::error(message).at(place.clone()).maybe_help(help));
     }
+}
+
+fn similar(name: &str) -> String {
+    format!("a name that is defined here is similar: `{name}`")
 }

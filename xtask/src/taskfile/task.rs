@@ -341,6 +341,6 @@ fn check_names(task: &Task, cx: &mut Cx<'_>) {
         let constants = cx.constants.as_object().into_iter().flatten().map(|(name, _)| &**name);
         known.extend(constants);
         let used = std::mem::take(&mut cx.used);
-        undefined(&used, &known, &cx.of, cx.errors);
+        undefined(&used, &known, &cx.constants["vars"], &cx.of, cx.errors);
     }
 }
