@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub mod proxy;
+pub mod spare;
+pub mod sshd;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -101,6 +101,10 @@ pub(super) struct RunArgs {
     /// If another run has the state: fail at once instead of waiting
     #[arg(long)]
     pub no_wait: bool,
+    /// Build, test and keep images on this host: of `hosts` in tasks.yaml, or a docker context; several (also with
+    /// commas) share the builds, and the first keeps the images
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub host: Vec<String>,
     /// Only failures and the summary
     #[arg(short, long)]
     pub quiet: bool,

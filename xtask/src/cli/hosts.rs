@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 struct Known {
     entry: HostEntry,
     address: String,
-    /// The host that a run would take.
+    /// A run would take it.
     chosen: bool,
     state: Result<Engine, String>,
 }
@@ -42,14 +42,14 @@ pub(super) fn hosts(args: &HostsArgs, world: &World) -> Result<u8, Diagnostics> 
     let home = world.var_os("HOME").map(PathBuf::from);
     let around = Surroundings { env: &lookup, home: home.as_deref() };
     let entries = hosts::known(&read.tasks.hosts, around)?;
-    let chosen = hosts::choose(&entries, None, None, around);
+    let chosen = hosts::choose_all(&entries, &[], read.tasks.config.host.as_deref(), around);
     let states = ask_all(&entries, &world.env);
     let known: Vec<Known> = entries
         .into_iter()
         .zip(states)
         .map(|(entry, state)| Known {
             address: entry.endpoint(around).map_or_else(|_| String::new(), |endpoint| endpoint.to_string()),
-            chosen: chosen.as_ref().is_ok_and(|chosen| chosen.name == entry.name),
+            chosen: chosen.as_ref().is_ok_and(|chosen| chosen.iter().any(|one| one.name == entry.name)),
             entry,
             state,
         })

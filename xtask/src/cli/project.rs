@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::args::FileArgs;
 use super::quick::{Notes, Origin, SharedAsked};
 use crate::action::ActionSet;
+use crate::action::image::KnownHosts;
 use crate::engine::{self, Expander, Project, plan};
 use crate::graph;
 use crate::model::task::Taskfile;
@@ -68,6 +69,8 @@ pub(super) struct Read {
     pub tasks: Taskfile,
     pub warnings: Vec<Diagnostic>,
     pub actions: ActionSet,
+    /// What knows the images and their engines.
+    pub images: Arc<crate::action::image::Services>,
     /// What knows the environments and their engine.
     pub environments: Arc<crate::action::image::Services>,
     /// Files that say which tasks there are, relative to the root: tasks.yaml, what it includes, the spec, the metadata
@@ -85,6 +88,9 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
     let loaded = outside.with(&actions, |load_world| taskfile::load(&place.file, load_world))?;
     // Only the first reading of a set of actions tells them.
     let _ = hosts.set(loaded.taskfile.hosts.clone());
+    for services in [&services, &environments] {
+        services.use_hosts(known_hosts(&loaded.taskfile));
+    }
     if let Some(spec) = &loaded.taskfile.stack {
         let outside =
             || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
@@ -97,7 +103,20 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
     sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
     sources.extend(crate::environment::catalog::files(&place.root));
     let actions = actions.clone();
-    Ok(Read { tasks: loaded.taskfile, warnings: loaded.warnings, actions, environments, sources, origin })
+    Ok(Read {
+        tasks: loaded.taskfile,
+        warnings: loaded.warnings,
+        actions,
+        images: services,
+        environments,
+        sources,
+        origin,
+    })
+}
+
+/// What a taskfile says of hosts.
+pub(super) fn known_hosts(tasks: &Taskfile) -> KnownHosts {
+    KnownHosts { hosts: tasks.hosts.clone(), chosen: tasks.config.host.clone() }
 }
 
 /// What the reading of tasks may ask for, kept for the tasks that other tasks print.

@@ -13,10 +13,11 @@ use super::project::{self, LoadOptions, Place, Read};
 use super::quick::{self, Origin, Quick};
 use super::timings::{self, Recorder};
 use super::words::{self, Meaning};
+use crate::action::image::Services;
 use crate::engine::{self, Options, ParamValue, Project};
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
-use crate::model::task::{ParamKind, Taskfile};
+use crate::model::task::{ParamKind, Task, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken};
 use crate::profile::{self, Part};
 use crate::report::run_log::RunLog;
@@ -44,6 +45,8 @@ pub(super) struct Prepared {
     pub origin: Option<Origin>,
     /// What earlier runs saw.
     pub seen: Option<Box<Seen>>,
+    /// What knows the engines: for the images of the stack, and for environments.
+    pub engines: [Arc<Services>; 2],
 }
 
 pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
@@ -65,7 +68,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let mut log = None;
     if needs_engine(&prepared) {
-        super::doctor::ensure_for_run(prepared.args.yes, world)?;
+        use_hosts(&mut prepared, world)?;
         log = run_log(&prepared.place.root);
     }
     let supervisor = world.owns_process.then(crate::exec::supervise);
@@ -83,6 +86,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     });
     drop(listener);
     drop(supervisor);
+    reporter.diagnostics(&left_out(&prepared.engines));
     let mut exit = match result {
         Ok(summary) => summary.exit,
         Err(problem) => {
@@ -102,6 +106,40 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
     Ok(by_signal.unwrap_or(exit))
+}
+
+/// Sees to it that there are engines: the chosen hosts, else this machine's. What builds images may do so on all slots of
+/// all hosts at once.
+fn use_hosts(prepared: &mut Prepared, world: &World) -> Result<(), Diagnostics> {
+    let [images, _] = &prepared.engines;
+    if !images.has_chosen_hosts() {
+        return super::doctor::ensure_for_run(prepared.args.yes, world);
+    }
+    // What tests and commands of tasks ask of docker is meant for the same engine.
+    let variables = images.engine_variables()?.into_iter().map(|(name, value)| (name.into(), value));
+    prepared.project.env.extend(variables);
+    let Some(slots) = images.slots()? else { return Ok(()) };
+    let graph = &prepared.project.graph;
+    let tasks = closure_with_setup(graph, &prepared.selection, prepared.args.single);
+    let builds = |id: &TaskId| uses(graph.task(*id), |action| action == "image_build");
+    for pool in tasks.into_iter().filter(builds).flat_map(|id| &graph.task(id).pool) {
+        let room = prepared.project.pools.entry(pool.clone()).or_insert(slots);
+        *room = (*room).max(slots);
+    }
+    let jobs = prepared.args.jobs.or(prepared.project.config.jobs);
+    prepared.args.jobs = Some(jobs.unwrap_or_else(|| Options::default().jobs.max(slots)));
+    Ok(())
+}
+
+/// A word for each host on which nothing was built.
+fn left_out(engines: &[Arc<Services>]) -> Vec<Diagnostic> {
+    let all = engines.iter().flat_map(|services| services.left_out());
+    all.map(|one| {
+        Diagnostic::warning(format!("host `{}` was left out", one.host))
+            .note(one.why)
+            .note("what was to be built there was built on the other hosts")
+    })
+    .collect()
 }
 
 /// `logs/run.log`, made anew for every run with images. One that cannot be written stops no run.
@@ -148,19 +186,23 @@ pub(super) fn prepare(
     let place = project::find(&file, world)?;
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: false, globals: globals.clone() };
-    let Read { tasks, mut warnings, actions, sources, origin, .. } = project::read(&place, world, &load)?;
+    let Read { tasks, mut warnings, actions, images, environments, sources, origin } =
+        project::read(&place, world, &load)?;
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let mut args = parse(&split.run)?;
     let mut chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name)).map_err(super::meant::options)?;
     taskfile::words::choose_members(&mut chosen.selected, &tasks)?;
     // The first guess takes values of options for variables if they look like them; then the files are read again.
-    let (tasks, actions, sources, globals) = if chosen.globals == globals {
-        (tasks, actions, sources, globals)
+    let (tasks, actions, engines, sources, globals) = if chosen.globals == globals {
+        (tasks, actions, [images, environments], sources, globals)
     } else {
         let again = LoadOptions { writes: false, globals: chosen.globals.clone() };
         let read = project::read(&place, world, &again)?;
-        (read.tasks, read.actions, read.sources, chosen.globals.clone())
+        (read.tasks, read.actions, [read.images, read.environments], read.sources, chosen.globals.clone())
     };
+    for services in &engines {
+        services.choose_hosts(&args.host);
+    }
     args.single |= chosen.selected.iter().any(|selected| {
         let task = tasks.tasks.iter().find(|task| *task.name == *selected.word);
         task.is_some_and(|task| taskfile::params::is_alone(task, &selected.given))
@@ -191,22 +233,25 @@ pub(super) fn prepare(
         .map_err(|problem| super::meant::command(problem, &wanted))?;
     let later = graph::later(&project.graph, &wanted, &place.cwd);
     hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
-    Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock, origin, seen: None }))
+    Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock, origin, seen: None, engines }))
 }
 
 /// Whether a task of the plan builds, tests or publishes images.
 fn needs_engine(prepared: &Prepared) -> bool {
     let graph = &prepared.project.graph;
-    let is_image = |id: TaskId| {
-        graph.task(id).actions.iter().any(|action| match &action.kind {
-            crate::model::task::ActionKind::BuiltIn { name, .. } => {
-                (name.starts_with("image_") && &**name != "image_stable")
-                    || matches!(&**name, "base_image" | "stack_push")
-            }
-            _ => false,
-        })
+    let needs = |name: &str| {
+        (name.starts_with("image_") && name != "image_stable") || matches!(name, "base_image" | "stack_push")
     };
+    let is_image = |id: TaskId| uses(graph.task(id), needs);
     closure_with_setup(graph, &prepared.selection, prepared.args.single).into_iter().any(is_image)
+}
+
+/// Whether an action of the task is a built-in one that `is_meant`.
+fn uses(task: &Task, is_meant: impl Fn(&str) -> bool) -> bool {
+    task.actions.iter().any(|action| match &action.kind {
+        crate::model::task::ActionKind::BuiltIn { name, .. } => is_meant(name),
+        _ => false,
+    })
 }
 
 /// Reads the files again after they changed; what is remembered of tasks stays.
@@ -216,7 +261,11 @@ fn needs_engine(prepared: &Prepared) -> bool {
 pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -> Result<(), Diagnostics> {
     let globals = taskfile::words::globals(words);
     let load = LoadOptions { writes: true, globals };
-    let Read { tasks, actions, sources, .. } = project::read(&prepared.place, world, &load)?;
+    let Read { tasks, actions, images, environments, sources, .. } = project::read(&prepared.place, world, &load)?;
+    let engines = [images, environments];
+    for services in &engines {
+        services.choose_hosts(&prepared.args.host);
+    }
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
     let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
@@ -231,6 +280,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     prepared.selection = selection;
     prepared.later = later;
     prepared.sources = sources;
+    prepared.engines = engines;
     Ok(())
 }
 

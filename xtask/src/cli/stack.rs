@@ -34,6 +34,7 @@ fn spec_path(file: &FileArgs, given: Option<&str>, world: &World) -> Result<(pro
 pub(super) fn services(place: &project::Place, world: &World) -> Result<Arc<Services>, Diagnostics> {
     let read = project::read(place, world, &project::LoadOptions::default())?;
     let services = Services::new(&place.root, &world.env);
+    services.use_hosts(project::known_hosts(&read.tasks));
     if let Some(path) = read.tasks.stack.and_then(|spec| RepoPath::from_root(&*spec.value)) {
         services.use_spec(path);
     }

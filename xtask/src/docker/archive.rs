@@ -1,4 +1,4 @@
-//! Images as archives: save, load, copy to another engine, make one of a root file system. Knows nothing of what is
+//! Images as archives: save, load, make one of a root file system. Knows nothing of what is
 //! in them.
 
 use std::fs::File;
@@ -49,32 +49,6 @@ impl Docker {
         runtime::drive(work, &mut |()| {}, stop)
     }
 
-    /// Copies images to another engine, layer by layer through this process, without a file. Returns the names.
-    pub fn copy_to(&self, other: &Self, images: &[&str], stop: &StopToken) -> Result<Vec<String>, DockerError> {
-        let what = what(images);
-        let stream = self.api.export_images(images);
-        let dialer = Arc::clone(&other.dialer);
-        let work = move |_: mpsc::Sender<()>| async move {
-            let mut stream = Box::pin(stream);
-            // The first chunk tells whether the images are there at all.
-            let first = match stream.next().await {
-                Some(chunk) => chunk.map_err(|error| from_bollard(&what, error))?,
-                None => Bytes::new(),
-            };
-            let (sender, chunks) = mpsc::channel(8);
-            let pump = runtime::spawn(async move {
-                let mut alive = sender.send(Ok(first)).await.is_ok();
-                while alive && let Some(chunk) = stream.next().await {
-                    alive = sender.send(chunk.map_err(std::io::Error::other)).await.is_ok();
-                }
-            });
-            let loaded = load(&dialer, body::of_chunks(chunks)).await;
-            drop(pump);
-            loaded
-        };
-        runtime::drive(work, &mut |()| {}, stop)
-    }
-
     /// Makes an image of one layer from a tar file of a root file system. `changes` are lines of a Dockerfile (`CMD`,
     /// `ENV`, `LABEL`, …). Returns the image's id.
     pub fn import(
@@ -115,7 +89,7 @@ impl Docker {
     }
 }
 
-fn what(images: &[&str]) -> String {
+pub(super) fn what(images: &[&str]) -> String {
     crate::model::words::list(images)
 }
 
@@ -129,7 +103,7 @@ where
     Lines::of(what, response).await.map(|lines| lines.keeping(alive))
 }
 
-async fn load<B>(dialer: &dial::Dialer, body: B) -> Result<Vec<String>, DockerError>
+pub(super) async fn load<B>(dialer: &dial::Dialer, body: B) -> Result<Vec<String>, DockerError>
 where
     B: Body<Data = Bytes, Error = std::io::Error> + Send + 'static,
 {

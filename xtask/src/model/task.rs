@@ -373,6 +373,8 @@ pub struct Config {
     pub params: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
     pub minversion: Option<Arc<str>>,
     pub checker: Checker,
+    /// Where images are built and kept unless it is said otherwise: names of `hosts` or docker contexts, with commas.
+    pub host: Option<Arc<str>>,
 }
 
 /// How an input is compared with the last success.

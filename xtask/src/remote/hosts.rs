@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::ssh::Env;
 use super::target::check_root;
-use super::{Forward, Master, RemoteError, Target};
+use super::{Dialled, Forward, Master, RemoteError, Target, stdio};
 use crate::docker::endpoint::{self, DEFAULT_SOCKET, Endpoint};
 use crate::model::task::Host;
 use crate::model::{Diagnostic, Diagnostics, StopToken};
@@ -125,7 +125,7 @@ impl HostEntry {
     /// lives. `programs` is the environment of ssh.
     pub fn reach(&self, around: Surroundings<'_>, programs: &Env, stop: &StopToken) -> Result<Reached, RemoteError> {
         let endpoint = self.endpoint(around)?;
-        let Endpoint::Ssh { url } = &endpoint else { return Ok(Reached { endpoint, forward: None }) };
+        let Endpoint::Ssh { url } = &endpoint else { return Ok(Reached { endpoint, way: None }) };
         let mut target = Target::parse(url)?;
         if let Some(own) = &self.target {
             target.identity.clone_from(&own.identity);
@@ -133,8 +133,16 @@ impl HostEntry {
             target.port = target.port.or(own.port);
         }
         let master = Arc::new(Master::connect(&target, programs, stop)?);
-        let forward = master.forward_socket(Path::new(socket_of(url)), stop)?;
-        Ok(Reached { endpoint: Endpoint::Unix(forward.path().to_owned()), forward: Some(forward) })
+        let named = socket_of(url);
+        let forward = master.forward_socket(Path::new(named.unwrap_or(DEFAULT_SOCKET)), stop)?;
+        if named.is_some() || stdio::answers(forward.path()) {
+            let endpoint = Endpoint::Unix(forward.path().to_owned());
+            return Ok(Reached { endpoint, way: Some(Way::Forward(forward)) });
+        }
+        // Sockets may not be forwarded, or the engine there has another one, which its command line knows.
+        drop(forward);
+        let dialled = Dialled::listen(&master)?;
+        Ok(Reached { endpoint: Endpoint::Unix(dialled.path().to_owned()), way: Some(Way::Dialled(dialled)) })
     }
 }
 
@@ -143,7 +151,30 @@ pub struct Reached {
     /// Never behind ssh.
     pub endpoint: Endpoint,
     /// Keeps the way open.
-    pub forward: Option<Forward>,
+    pub way: Option<Way>,
+}
+
+/// How an engine behind ssh is spoken to.
+pub enum Way {
+    /// Its socket is forwarded.
+    Forward(Forward),
+    /// Through the docker command line of the host.
+    Dialled(Dialled),
+}
+
+impl Reached {
+    /// What the docker command line must find in its environment to use this engine and no other.
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let none = ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_CERT_PATH"];
+        let mut variables: Vec<_> = none.map(|name| (name, OsString::new())).into();
+        variables.push(("DOCKER_HOST", self.endpoint.to_string().into()));
+        if let Endpoint::Tcp { tls: Some(tls), .. } = &self.endpoint {
+            variables.push((if tls.insecure { "DOCKER_TLS" } else { "DOCKER_TLS_VERIFY" }, "1".into()));
+            let file = tls.ca.as_ref().or(tls.client.as_ref().map(|(cert, _)| cert));
+            variables.extend(file.and_then(|file| file.parent()).map(|folder| ("DOCKER_CERT_PATH", folder.into())));
+        }
+        variables
+    }
 }
 
 fn with_details(mut target: Target, host: &Host) -> Result<Target, RemoteError> {
@@ -152,10 +183,10 @@ fn with_details(mut target: Target, host: &Host) -> Result<Target, RemoteError> 
     Ok(target)
 }
 
-/// `ssh://host/run/user/1000/docker.sock` names a socket; without a path it is the usual one.
-fn socket_of(url: &str) -> &str {
+/// `ssh://host/run/user/1000/docker.sock` names a socket.
+fn socket_of(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("ssh://").unwrap_or(url);
-    rest.find('/').map(|at| &rest[at..]).filter(|path| path.len() > 1).unwrap_or(DEFAULT_SOCKET)
+    rest.find('/').map(|at| &rest[at..]).filter(|path| path.len() > 1)
 }
 
 /// All hosts with a name: those of tasks.yaml in their order, then the contexts, then the default.
@@ -193,6 +224,34 @@ pub fn choose(
         known: known.iter().map(|entry| entry.name.to_string()).collect(),
         name,
     })
+}
+
+/// All hosts that are meant, in the order in which they are named: a pool, where there are several. Variables and the
+/// file name several with commas.
+///
+/// # Errors
+/// A host is unknown.
+pub fn choose_all(
+    known: &[HostEntry],
+    flag: &[String],
+    file: Option<&str>,
+    around: Surroundings<'_>,
+) -> Result<Vec<HostEntry>, RemoteError> {
+    let names =
+        |text: &str| text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    let mut wanted: Vec<String> = flag.iter().flat_map(|text| names(text)).collect();
+    if wanted.is_empty() {
+        let from_env = CHOICE.iter().find_map(|name| around.text(name));
+        wanted = from_env.as_deref().or(file).map(names).unwrap_or_default();
+    }
+    let mut found: Vec<HostEntry> = Vec::new();
+    for name in &wanted {
+        let entry = choose(known, Some(name), None, around)?;
+        if !found.iter().any(|other| other.name == entry.name) {
+            found.push(entry);
+        }
+    }
+    Ok(if found.is_empty() { vec![HostEntry::default_host()] } else { found })
 }
 
 /// The names of the contexts in the folder of docker's `config.json`, sorted. What cannot be read is left out: it is
@@ -271,8 +330,8 @@ mod tests {
         assert_eq!(entry.endpoint(around).unwrap(), Endpoint::Unix("/tmp/colima.sock".into()));
         let entry = HostEntry::of_file("zeus", &host(Some("me@zeus"), None)).unwrap();
         assert_eq!(entry.endpoint(around).unwrap(), Endpoint::Ssh { url: "ssh://me@zeus:2222".into() });
-        assert_eq!(socket_of("ssh://me@zeus:2222"), DEFAULT_SOCKET);
-        assert_eq!(socket_of("ssh://zeus/run/user/1/docker.sock"), "/run/user/1/docker.sock");
+        assert_eq!(socket_of("ssh://me@zeus:2222"), None);
+        assert_eq!(socket_of("ssh://zeus/run/user/1/docker.sock"), Some("/run/user/1/docker.sock"));
         let entry = HostEntry::of_context("gone");
         assert!(matches!(entry.endpoint(around), Err(RemoteError::Endpoint { .. })));
     }

@@ -5,10 +5,12 @@
 
 pub mod error;
 pub mod hosts;
+pub mod placement;
 pub mod progress;
 pub mod rsync;
 mod script;
 pub mod ssh;
+mod stdio;
 pub mod sync;
 pub mod target;
 mod transfer;
@@ -19,6 +21,7 @@ pub use hosts::{HostEntry, Reached};
 pub use progress::Progress;
 pub use rsync::{Filter, SyncSpec};
 pub use ssh::{Forward, Master};
+pub use stdio::Dialled;
 pub use sync::{Job, JobReport, JobState, sync_all};
 pub use target::Target;
 pub use transfer::Patience;

@@ -107,6 +107,14 @@ impl Master {
         argv
     }
 
+    /// The program, words and environment that run a command line on the host through this connection.
+    pub(super) fn caller(&self, line: &str) -> super::stdio::Caller {
+        let mut words = self.client().into_iter();
+        let program = words.next().unwrap_or_default();
+        let more = ["--".into(), self.target.destination().into(), line.into()];
+        (program, words.chain(more).collect(), self.env.clone())
+    }
+
     /// The folder that only this user can read; it goes with the connection.
     pub(super) fn private_dir(&self) -> &Path {
         self.dir.path()

@@ -77,7 +77,7 @@ fn config() -> Value {
             "continue_on_failure": { "type": "boolean" },
             "reporter": { "enum": ["auto", "fancy", "plain", "json", "junit", "github", "console", "executed-only", "zero", "error-only"] }, "grace": duration(),
             "params": named(&named(&json!({}), "Values by param"), "Values of params by task"), "minversion": { "type": "string" },
-            "checker": { "enum": ["content", "timestamp"] },
+            "checker": { "enum": ["content", "timestamp"] }, "host": { "type": "string" },
         }),
         &[],
     )

@@ -20,6 +20,7 @@ pub(super) const CONFIG: &[&str] = &[
     "params",
     "minversion",
     "checker",
+    "host",
 ];
 const REPORTERS: &[(&str, &str)] = &[
     ("auto", "auto"),
@@ -53,6 +54,7 @@ pub(super) fn config(node: &Node, cx: &mut Cx<'_>) -> Config {
         config.params = param_defaults(node, cx);
     }
     config.checker = fields.get("checker").and_then(|node| cx.choice(node, "checker", CHECKERS)).unwrap_or_default();
+    config.host = fields.get("host").and_then(|node| cx.fixed(node, "host"));
     config.minversion = fields.get("minversion").and_then(|node| minversion(node, cx));
     config
 }

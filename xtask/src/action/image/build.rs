@@ -31,18 +31,10 @@ struct Held {
 }
 
 impl ImageBuild {
-    /// The image with this key, if the engine holds it.
-    fn held(docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
-        let found = docker.find_image(&key_reference(image, key)).map_err(infra)?;
-        // The tag only finds it; the label says that it is it.
-        let found = found.filter(|found| found.labels.get(KEY_LABEL).is_some_and(|label| *label == key.hex()));
-        Ok(found.map(|found| Held { id: found.id, published: None }))
-    }
-
     /// The image with this key, if it need not be built: the engine or the registry has it.
     fn made(&self, call: &Call<'_>, docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
-        if let Some(held) = Self::held(docker, image, key)? {
-            return Ok(Some(held));
+        if let Some(id) = Self::held(docker, image, key)? {
+            return Ok(Some(Held { id, published: None }));
         }
         let found = published::find(&self.0, call.args["registry"].as_str(), image, key);
         Ok(found.map(|found| Held { id: found.id, published: Some(found.reference) }))
@@ -208,10 +200,14 @@ impl ActionType for ImageBuild {
             let key = identity.key.digest;
             let held = match self.made(call, &docker, image, &key)? {
                 Some(held) => held,
-                None => {
-                    built += 1;
-                    self.build(call, &docker, (&stack, image, plan), &identity)?
-                }
+                None => match self.found_elsewhere(call, &docker, image, &identity)? {
+                    Some(id) => Held { id, published: None },
+                    None => {
+                        built += 1;
+                        let id = self.build_somewhere(call, &docker, (&stack, image, plan), &identity)?;
+                        Held { id, published: None }
+                    }
+                },
             };
             if let (Some(name), None) = (ImageRef::parse(&moving_name(image, plan)), &held.published) {
                 docker.tag(&held.id, &name).map_err(infra)?;
@@ -225,17 +221,19 @@ impl ActionType for ImageBuild {
 }
 
 impl ImageBuild {
-    fn build(
+    /// Builds on one engine, which has `bases`; returns the image's id there.
+    pub(super) fn build(
         &self,
         call: &Call<'_>,
         docker: &Docker,
         (stack, image, plan): (&Stack, &Image, &Plan),
         identity: &Identity,
-    ) -> Result<Held, Failure> {
-        self.fetch_parents(call, docker, stack, identity)?;
-        let parents = Self::check_parents(docker, image, identity)?;
+        bases: &BTreeMap<String, Basis>,
+    ) -> Result<String, Failure> {
+        self.fetch_parents(call, docker, stack, bases)?;
+        let parents = Self::check_parents(docker, image, bases)?;
         let pins: HashMap<String, String> =
-            identity.bases.iter().map(|(reference, basis)| (reference.clone(), basis.pin.clone())).collect();
+            bases.iter().map(|(reference, basis)| (reference.clone(), basis.pin.clone())).collect();
         let key = identity.key.digest;
         let reference = key_reference(image, &key);
         let mut labels = self.0.labels(image);
@@ -305,7 +303,7 @@ impl ImageBuild {
         let base = identity.dockerfile.target_base().map(str::to_owned);
         let steps = narrator.into_steps();
         self.0.ledger.note(&image.key, &plan.name, |facts| (facts.steps, facts.base) = (Some(steps), base));
-        Ok(Held { id: made.id, published: None })
+        Ok(made.id)
     }
 
     /// Parents that are unchanged and only in the registry: not built, but needed here now.
@@ -314,9 +312,9 @@ impl ImageBuild {
         call: &Call<'_>,
         docker: &Docker,
         stack: &Stack,
-        identity: &Identity,
+        bases: &BTreeMap<String, Basis>,
     ) -> Result<(), Failure> {
-        for basis in identity.bases.values() {
+        for basis in bases.values() {
             let parent = basis.image.as_deref().and_then(|key| stack.image(key));
             if let (Some(parent), Some(published)) = (parent, &basis.published) {
                 published::fetch(&self.0, docker, call, parent, &basis.digest, published)?;
@@ -329,10 +327,10 @@ impl ImageBuild {
     fn check_parents(
         docker: &Docker,
         image: &Image,
-        identity: &Identity,
+        bases: &BTreeMap<String, Basis>,
     ) -> Result<Vec<(String, Vec<String>)>, Failure> {
         let mut layers = Vec::new();
-        for (reference, basis) in &identity.bases {
+        for (reference, basis) in bases {
             let found = docker.find_image(&basis.pin).map_err(infra)?;
             let fine = found.as_ref().is_some_and(|found| match (&basis.image, &basis.id) {
                 (Some(_), _) => found.labels.get(KEY_LABEL).is_some_and(|key| *key == basis.digest.hex()),

@@ -10,7 +10,9 @@ mod changes;
 mod cleaning;
 mod context_files;
 mod drift;
+mod elsewhere;
 mod environment;
+mod fleet;
 mod identity;
 mod join;
 mod layers;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 
 pub(crate) use drift::BaseState;
 pub use environment::{Held, Request as BuildEnvironment};
+pub(crate) use fleet::Known as KnownHosts;
 pub use services::Services;
 
 use super::{ActionSet, text};

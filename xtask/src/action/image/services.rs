@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::context_files::ContextFiles;
+use super::fleet::{Fleet, Known, LeftOut};
 use super::identity;
 use super::ledger::Ledger;
 use super::published::Silent;
-use crate::docker::{Docker, auth, endpoint};
+use crate::docker::{Docker, auth};
 use crate::environment;
 use crate::exec::environment::Variables;
 use crate::model::context::ContextKind;
@@ -31,7 +32,12 @@ pub struct Services {
     /// The environments stand beside the images of the stack, built for one plan each.
     environments: bool,
     stack: OnceLock<Result<Resolved, Diagnostics>>,
-    docker: Mutex<Option<Docker>>,
+    /// Engines, connected when they are first needed.
+    fleet: Mutex<Option<Arc<Fleet>>>,
+    /// What tasks.yaml says of hosts; without it there is only the engine of the docker command line.
+    hosts: OnceLock<Known>,
+    /// Hosts that the command line names.
+    flag: OnceLock<Vec<String>>,
     registries: OnceLock<Registries>,
     /// For questions that are worth no waiting.
     quick: OnceLock<Registries>,
@@ -82,7 +88,9 @@ impl Services {
             spec: OnceLock::new(),
             environments,
             stack: OnceLock::new(),
-            docker: Mutex::default(),
+            fleet: Mutex::default(),
+            hosts: OnceLock::new(),
+            flag: OnceLock::new(),
             registries: OnceLock::new(),
             quick: OnceLock::new(),
             silent: Silent::default(),
@@ -98,6 +106,49 @@ impl Services {
     pub fn use_spec(&self, path: RepoPath) {
         // A second call for the same project says the same.
         let _ = self.spec.set(path);
+    }
+
+    /// Says which hosts there are; without it, variables and flags choose none.
+    pub(crate) fn use_hosts(&self, known: Known) {
+        // A second call for the same project says the same.
+        let _ = self.hosts.set(known);
+    }
+
+    /// Says which hosts the command line names, if it names any.
+    pub(crate) fn choose_hosts(&self, flag: &[String]) {
+        if !flag.is_empty() {
+            let _ = self.flag.set(flag.to_vec());
+        }
+    }
+
+    /// Builds at once on all chosen hosts together; `None` where only jobs and pools limit them.
+    ///
+    /// # Errors
+    /// A host is unknown, or none can be reached.
+    pub(crate) fn slots(&self) -> Result<Option<usize>, Diagnostic> {
+        self.fleet().map(|fleet| fleet.slots())
+    }
+
+    /// What processes of tasks must find in their environment to use the engine that holds the images.
+    ///
+    /// # Errors
+    /// A host is unknown, or none can be reached.
+    pub(crate) fn engine_variables(&self) -> Result<Vec<(&'static str, std::ffi::OsString)>, Diagnostic> {
+        self.fleet().map(|fleet| fleet.variables())
+    }
+
+    /// Whether hosts were chosen, by whatever means.
+    pub(crate) fn has_chosen_hosts(&self) -> bool {
+        let by_variable =
+            crate::remote::hosts::CHOICE.iter().any(|name| self.var(name).is_some_and(|value| !value.is_empty()));
+        let by_file = || self.hosts.get().is_some_and(|known| known.chosen.is_some());
+        self.flag.get().is_some() || (self.hosts.get().is_some() && by_variable) || by_file()
+    }
+
+    /// Hosts that were left out so far, and why.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        let fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        fleet.as_ref().map(|fleet| fleet.left_out()).unwrap_or_default()
     }
 
     /// A path below the root, relative to it.
@@ -244,18 +295,20 @@ impl Services {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&image.key).cloned().unwrap_or_default()
     }
 
-    /// The engine, connected when it is first needed; tried again after a failure.
+    /// The engine that holds all images.
     pub(super) fn docker(&self) -> Result<Docker, Diagnostic> {
-        let mut docker = self.docker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(docker) = &*docker {
-            return Ok(docker.clone());
+        self.fleet()?.home()
+    }
+
+    /// The engines, connected when they are first needed; tried again after a failure.
+    pub(super) fn fleet(&self) -> Result<Arc<Fleet>, Diagnostic> {
+        let mut fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fleet) = &*fleet {
+            return Ok(fleet.clone());
         }
-        let home = self.env.get(OsStr::new("HOME")).map(PathBuf::from);
-        let lookup = |name: &str| self.env.get(OsStr::new(name)).cloned();
-        let endpoint =
-            endpoint::resolve(&lookup, home.as_deref()).map_err(|error| Diagnostic::error(error.to_string()))?;
-        let connected = Docker::connect(&endpoint).map_err(Diagnostic::from)?;
-        *docker = Some(connected.clone());
+        let flag = self.flag.get().map(Vec::as_slice).unwrap_or_default();
+        let connected = Arc::new(Fleet::connect(self.hosts.get(), flag, &self.env)?);
+        *fleet = Some(connected.clone());
         Ok(connected)
     }
 

@@ -48,53 +48,49 @@ pub(super) fn open(
 ) -> Result<Opened, Diagnostics> {
     let place = project::find(file, world)?;
     let folders = Folders::open(&|name| world.var_os(name))?;
-    let (reached, scope, world) = reach(&place, host, world, stop)?;
+    let Meant { reached, scope, world, read } = reach(&place, host, world, stop)?;
     let lookup = |name: &str| world.var_os(name);
     let home = world.var_os("HOME").map(PathBuf::from);
     let endpoint = endpoint::resolve(&lookup, home.as_deref()).map_err(Diagnostic::from)?;
-    let is_forwarded = reached.as_ref().is_some_and(|reached| reached.forward.is_some());
+    let is_forwarded = reached.as_ref().is_some_and(|reached| reached.way.is_some());
     let is_here = matches!(endpoint, Endpoint::Unix(_)) && !is_forwarded;
     let scope = scope.unwrap_or_else(|| endpoint.to_string());
-    let read = project::read(&place, &world, &project::LoadOptions::default())?;
+    let read = read.map_or_else(|| project::read(&place, &world, &project::LoadOptions::default()), Ok)?;
     let docker = read.environments.engine()?;
     Ok(Opened { place, read, docker, folders, scope, is_here, world, _reached: reached })
 }
 
+/// The engine that is meant.
+struct Meant {
+    /// `None` for the one that the docker command line would use anyway.
+    reached: Option<Reached>,
+    /// As this person names it, if it has a name.
+    scope: Option<String>,
+    world: World,
+    /// The repository, where it was read for just this engine.
+    read: Option<Read>,
+}
+
 /// The world in which the docker command line would use the host that is meant, and the host's name.
-fn reach(
-    place: &Place,
-    host: Option<&str>,
-    world: &World,
-    stop: &StopToken,
-) -> Result<(Option<Reached>, Option<String>, World), Diagnostics> {
+fn reach(place: &Place, host: Option<&str>, world: &World, stop: &StopToken) -> Result<Meant, Diagnostics> {
     let mut inner = world.printing_to(&world.err);
     let lookup = |name: &str| world.var_os(name);
-    let chosen_by_variable = hosts::CHOICE.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
-    if host.is_none() && !chosen_by_variable {
-        return Ok((None, None, inner));
-    }
     let home = lookup("HOME").map(PathBuf::from);
     let around = Surroundings { env: &lookup, home: home.as_deref() };
     let read = project::read(place, world, &project::LoadOptions::default())?;
     let entries = hosts::known(&read.tasks.hosts, around)?;
-    let entry = hosts::choose(&entries, host, None, around).map_err(|error| error.diagnostic())?;
-    if entry.source == Source::Default {
-        return Ok((None, None, inner));
-    }
+    let flag: Vec<String> = host.map(str::to_owned).into_iter().collect();
+    // Scripts run on one host: of a pool, on the one that keeps the images.
+    let chosen = hosts::choose_all(&entries, &flag, read.tasks.config.host.as_deref(), around)
+        .map_err(|error| error.diagnostic())?;
+    // From here on, nothing else chooses.
+    inner.env.insert(hosts::CHOICE[0].into(), "default".into());
+    let Some(entry) = chosen.into_iter().next().filter(|entry| entry.source != Source::Default) else {
+        return Ok(Meant { reached: None, scope: None, world: inner, read: Some(read) });
+    };
     let programs: Vec<(OsString, OsString)> =
         world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let reached = entry.reach(around, &programs, stop).map_err(|error| error.diagnostic())?;
-    let mut set = |name: &str, value: OsString| inner.env.insert(name.into(), value);
-    for name in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_CERT_PATH"] {
-        set(name, OsString::new());
-    }
-    set("DOCKER_HOST", reached.endpoint.to_string().into());
-    if let Endpoint::Tcp { tls: Some(tls), .. } = &reached.endpoint {
-        set(if tls.insecure { "DOCKER_TLS" } else { "DOCKER_TLS_VERIFY" }, "1".into());
-        let file = tls.ca.as_ref().or(tls.client.as_ref().map(|(cert, _)| cert));
-        if let Some(folder) = file.and_then(|file| file.parent()) {
-            set("DOCKER_CERT_PATH", folder.into());
-        }
-    }
-    Ok((Some(reached), Some(format!("host:{}", entry.name)), inner))
+    inner.env.extend(reached.variables().into_iter().map(|(name, value)| (name.into(), value)));
+    Ok(Meant { reached: Some(reached), scope: Some(format!("host:{}", entry.name)), world: inner, read: None })
 }
