@@ -9,6 +9,8 @@ mod ci_plan;
 mod completion;
 #[path = "project/contract.rs"]
 mod contract;
+#[path = "project/definitions.rs"]
+mod definitions;
 #[path = "project/doit.rs"]
 mod doit;
 #[path = "project/editors.rs"]
@@ -21,6 +23,8 @@ mod expect;
 mod hooks;
 #[path = "project/init.rs"]
 mod init;
+#[path = "project/narrow.rs"]
+mod narrow;
 #[path = "project/play.rs"]
 mod play;
 #[path = "project/process.rs"]

@@ -118,16 +118,18 @@ impl Mill {
             1 => strace::kill_at(&command, strace::WRITES, 1 + random.below(80)),
             2 => strace::error_at(&command, "pwrite64,fsync,fdatasync,ftruncate,rename", "EIO", 1 + random.below(40)),
             _ => {
-                let name = ["state.db", "files.bin"][random.below(2)];
-                let file = self.space.path(&format!(".xtask/{name}"));
-                let mut bytes = std::fs::read(&file).expect("the state");
+                let names = ["state.db", "files.bin", "files.new", "seen.bin", "tasks.bin"];
+                let there = names.iter().map(|name| self.space.path(&format!(".xtask/{name}")));
+                let there: Vec<_> = there.filter(|file| file.metadata().is_ok_and(|meta| meta.len() > 0)).collect();
+                let file = &there[random.below(there.len())];
+                let mut bytes = std::fs::read(file).expect("the state");
                 let at = random.below(bytes.len());
                 if fault == 3 {
                     bytes[at] ^= 1 << random.below(8);
                 } else {
                     bytes.truncate(at);
                 }
-                std::fs::write(&file, bytes).expect("the state");
+                std::fs::write(file, bytes).expect("the state");
                 let ran = run(root, &[]);
                 if ran.err.contains("was written by a newer version") {
                     std::fs::remove_dir_all(self.space.path(".xtask")).expect("the state");

@@ -23,6 +23,7 @@ mod init;
 mod list;
 mod man;
 mod meant;
+mod narrow;
 mod project;
 mod quick;
 mod records;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::args::FileArgs;
 use super::quick::{Notes, Origin, SharedAsked};
 use crate::action::ActionSet;
-use crate::action::image::KnownHosts;
+use crate::action::image::{KnownHosts, Services};
+use crate::engine::narrow::Narrow;
 use crate::engine::{self, Expander, Project, plan};
 use crate::graph;
 use crate::model::task::Taskfile;
@@ -81,42 +82,115 @@ pub(super) struct Read {
 
 /// Only the tasks, without any state: to know the params before the command line is understood.
 pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Result<Read, Diagnostics> {
-    let crate::action::BuiltIn { mut actions, services, environments, hosts } =
-        crate::action::built_in(&place.root, world);
-    actions.extend(&world.extra);
+    let mut built_in = crate::action::built_in(&place.root, world);
+    built_in.actions.extend(&world.extra);
     let outside = Outside::new(&place.root, world, options.globals.clone());
-    let loaded = outside.with(&actions, |load_world| taskfile::load(&place.file, load_world))?;
-    // Only the first reading of a set of actions tells them.
-    let _ = hosts.set(loaded.taskfile.hosts.clone());
-    for services in [&services, &environments] {
-        services.use_hosts(known_hosts(&loaded.taskfile));
-    }
-    if let Some(spec) = &loaded.taskfile.stack {
-        let outside =
-            || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
-        let spec = RepoPath::from_root(&*spec.value).ok_or_else(outside)?;
-        services.use_spec(spec.clone());
-        environments.use_spec(spec);
-    }
-    let origin = Origin { sources: loaded.sources.clone(), asked: outside.asked };
+    let loaded = outside.with(&built_in.actions, |load_world| taskfile::load(&place.file, load_world))?;
+    tell_actions(&built_in, &loaded.taskfile)?;
+    let crate::action::BuiltIn { actions, services: images, environments, .. } = built_in;
+    let common = without_tasks(&loaded.taskfile);
+    let origin = Origin { sources: loaded.sources.clone(), asked: outside.asked, common };
     let mut sources: Vec<String> = loaded.sources.into_iter().map(|(name, _)| name).collect();
     sources.extend(loaded.taskfile.stack.as_ref().map(|spec| spec.value.to_string()));
     sources.extend(crate::environment::catalog::files(&place.root));
-    let actions = actions.clone();
-    Ok(Read {
-        tasks: loaded.taskfile,
-        warnings: loaded.warnings,
-        actions,
-        images: services,
-        environments,
-        sources,
-        origin,
-    })
+    let (tasks, warnings) = (loaded.taskfile, loaded.warnings);
+    Ok(Read { tasks, warnings, actions, images, environments, sources, origin })
 }
 
 /// What a taskfile says of hosts.
 pub(super) fn known_hosts(tasks: &Taskfile) -> KnownHosts {
     KnownHosts { hosts: tasks.hosts.clone(), chosen: tasks.config.host.clone() }
+}
+
+/// Tells actions what the file says beside the tasks.
+fn tell_actions(built_in: &crate::action::BuiltIn, common: &Taskfile) -> Result<(), Diagnostics> {
+    // Only the first reading of a set of actions tells them.
+    let _ = built_in.hosts.set(common.hosts.clone());
+    for services in [&built_in.services, &built_in.environments] {
+        services.use_hosts(known_hosts(common));
+    }
+    let Some(spec) = &common.stack else { return Ok(()) };
+    let outside = || Diagnostic::error(format!("stack `{}` lies outside the root", spec.value)).at(spec.place.clone());
+    let spec = RepoPath::from_root(&*spec.value).ok_or_else(outside)?;
+    built_in.services.use_spec(spec.clone());
+    built_in.environments.use_spec(spec);
+    Ok(())
+}
+
+fn without_tasks(taskfile: &Taskfile) -> Taskfile {
+    Taskfile {
+        tasks: Vec::new(),
+        config: taskfile.config.clone(),
+        vars: taskfile.vars.clone(),
+        pools: taskfile.pools.clone(),
+        stack: taskfile.stack.clone(),
+        hosts: taskfile.hosts.clone(),
+        env_read: taskfile.env_read.clone(),
+    }
+}
+
+/// A project that was opened, with warnings and with what knows the engines.
+pub(super) type Opened = (Project, Vec<Diagnostic>, [Arc<Services>; 2]);
+
+/// Everything for running a part of the graph that was compiled before.
+///
+/// # Errors
+/// The state cannot be opened.
+pub(super) fn open_part(place: &Place, narrow: Narrow, world: &World) -> Result<Opened, Diagnostics> {
+    let mut built_in = crate::action::built_in(&place.root, world);
+    built_in.actions.extend(&world.extra);
+    tell_actions(&built_in, &narrow.common)?;
+    let (db, warnings) = StateDb::open(&place.root)?;
+    let names: Vec<&str> = narrow.graph.names();
+    let records = db.records_of(&names)?;
+    let files = Files::open_for_few(&place.root).map_err(|error| no_root(place, &error))?;
+    let Narrow { graph, common, unchanged, whole, .. } = narrow;
+    let Taskfile { config, pools, .. } = common;
+    let parts = Parts { graph, config, pools, actions: built_in.actions, db, files, records, expand: None };
+    let project = project(place, parts, world, true);
+    let engines = [built_in.services, built_in.environments];
+    Ok((Project { unchanged, whole: Some(Arc::new(whole)), ..project }, warnings, engines))
+}
+
+/// What a project is made of.
+struct Parts {
+    graph: graph::Graph,
+    config: crate::model::task::Config,
+    pools: BTreeMap<Arc<str>, usize>,
+    actions: ActionSet,
+    db: StateDb,
+    files: Files,
+    records: std::collections::HashMap<String, crate::store::Record>,
+    expand: Option<Arc<engine::ExpandTasks>>,
+}
+
+fn project(place: &Place, parts: Parts, world: &World, writes: bool) -> Project {
+    let token = world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned());
+    Project {
+        root: place.root.clone(),
+        graph: Arc::new(parts.graph),
+        config: parts.config,
+        pools: parts.pools,
+        actions: parts.actions,
+        expander: Arc::new(Templates),
+        db: parts.db,
+        files: parts.files,
+        records: parts.records,
+        env: world.env.clone(),
+        key: key(&place.root, writes),
+        params: std::collections::HashMap::new(),
+        positional: std::collections::HashMap::new(),
+        expand: parts.expand,
+        late_params: None,
+        token,
+        unchanged: Vec::new(),
+        whole: None,
+        sightings: std::collections::HashMap::new(),
+    }
+}
+
+fn no_root(place: &Place, error: &std::io::Error) -> Diagnostic {
+    Diagnostic::error(format!("the root `{}` cannot be opened", place.root.display())).cause(error)
 }
 
 /// What the reading of tasks may ask for, kept for the tasks that other tasks print.
@@ -220,7 +294,7 @@ pub(super) fn open(
     options: &LoadOptions,
 ) -> Result<(Project, Vec<Diagnostic>), Diagnostics> {
     let outside = Outside::new(&place.root, world, options.globals.clone());
-    let (known, forms) = (Taskfile { tasks: Vec::new(), ..taskfile.clone() }, actions.clone());
+    let (known, forms) = (without_tasks(&taskfile), actions.clone());
     let expand: Arc<engine::ExpandTasks> = Arc::new(move |group, output| {
         outside.with(&forms, |load_world| taskfile::members(group, output, &known, load_world))
     });
@@ -249,32 +323,13 @@ pub(super) fn open(
         return Err(Diagnostics(problems));
     }
     let graph = graph::build(tasks, links)?;
-    let (db, warnings) =
+    let (db, mut warnings) =
         if options.writes { StateDb::open(&place.root)? } else { (StateDb::open_read_only(&place.root)?, Vec::new()) };
     let records = db.records()?;
-    let files = Files::open(&place.root).map_err(|error| {
-        Diagnostic::error(format!("the root `{}` cannot be opened", place.root.display())).cause(error)
-    })?;
-    let project = Project {
-        root: place.root.clone(),
-        graph: Arc::new(graph),
-        config,
-        pools,
-        actions,
-        expander: Arc::new(Templates),
-        db,
-        files,
-        records,
-        env: world.env.clone(),
-        key: key(&place.root, options.writes),
-        params: std::collections::HashMap::new(),
-        positional: std::collections::HashMap::new(),
-        expand: Some(expand),
-        token: world.env.get(OsStr::new("XTASK_TOKEN")).map_or_else(new_token, |t| t.to_string_lossy().into_owned()),
-        unchanged: Vec::new(),
-        sightings: std::collections::HashMap::new(),
-    };
-    Ok((project, warnings))
+    let files = Files::open(&place.root).map_err(|error| no_root(place, &error))?;
+    warnings.extend(graph::warnings(&graph));
+    let parts = Parts { graph, config, pools, actions, db, files, records, expand: Some(expand) };
+    Ok((project(place, parts, world, options.writes), warnings))
 }
 
 fn new_token() -> String {

@@ -13,6 +13,7 @@ use super::run::{self, Prepared};
 use super::words::{self, Meaning};
 use crate::engine::{Options, quick, still};
 use crate::model::digest::Hasher;
+use crate::model::task::Taskfile;
 use crate::model::{Diagnostics, Digest, RepoPath, Secret, StopToken};
 use crate::store::lock::Lock;
 use crate::store::seen::{Head, Seen};
@@ -37,6 +38,8 @@ pub(super) type SharedAsked = Arc<Mutex<Asked>>;
 pub(super) struct Origin {
     pub sources: Vec<(String, Digest)>,
     pub asked: SharedAsked,
+    /// What tasks.yaml says beside the tasks.
+    pub common: Taskfile,
 }
 
 /// What came of it.
@@ -44,7 +47,7 @@ pub(super) enum Quick {
     /// Nothing was to do.
     Done(u8),
     /// A run is needed.
-    Run(Known),
+    Run(Box<Known>),
 }
 
 /// What was found out for a run.
@@ -53,9 +56,12 @@ pub(super) struct Known {
     /// If it was taken.
     pub lock: Option<Lock>,
     /// What earlier runs saw, if it still counts.
-    pub seen: Option<Box<Seen>>,
+    pub seen: Option<Arc<Seen>>,
     /// By task: whether it is known to be up to date. Empty, or as long as there are tasks.
     pub unchanged: Vec<bool>,
+    /// What the line asks for, needed ones first; empty if only a full reading can tell.
+    pub plan: Vec<usize>,
+    pub args: Option<(Place, RunArgs)>,
 }
 
 /// Tries.
@@ -64,7 +70,7 @@ pub(super) struct Known {
 /// Another run has the state, and this one was told not to wait.
 pub(super) fn quick(words: &[String], world: &World, stop: &StopToken) -> Result<Quick, Diagnostics> {
     let begun = Instant::now();
-    let no = Ok(Quick::Run(Known::default()));
+    let no = Ok(Quick::Run(Box::default()));
     let Ok(place) = project::find(&run::file_args(words, world), world) else { return no };
     let file = place.root.join(STATE_DIR).join(still::FILE);
     if !file.exists() {
@@ -76,12 +82,13 @@ pub(super) fn quick(words: &[String], world: &World, stop: &StopToken) -> Result
         return no;
     }
     let Some(mut seen) = Seen::read(&file).filter(|seen| counts(&seen.head, &place, world)) else {
-        return Ok(Quick::Run(Known { lock, ..Known::default() }));
+        return Ok(Quick::Run(Box::new(Known { lock, ..Known::default() })));
     };
     let plan = plan(&seen, &named).unwrap_or_default();
     let unchanged = quick::unchanged(&mut seen, &plan, &place.root);
     if plan.is_empty() || plan.iter().any(|index| !unchanged[*index]) {
-        return Ok(Quick::Run(Known { lock, seen: Some(Box::new(seen)), unchanged }));
+        let known = Known { lock, seen: Some(Arc::new(seen)), unchanged, plan, args: Some((place, args)) };
+        return Ok(Quick::Run(Box::new(known)));
     }
     args.reporter = args.reporter.or_else(|| seen.head.reporter.clone());
     let mut reporter = run::reporter(&args, &place, world)?;
@@ -163,6 +170,10 @@ fn program(place: &Place, world: &World) -> Option<String> {
 /// Keeps what a run saw for the next one. Only for a run that had the state for itself.
 pub(super) fn remember(prepared: &mut Prepared, world: &World) {
     let Prepared { place, project, origin, seen, warnings, .. } = prepared;
+    if let Some(whole) = project.whole.clone().filter(|_| warnings.is_empty()) {
+        let head = |stamp| Head { stamp, state: StateDb::files(&place.root), ..whole.seen.head.clone() };
+        return still::remember(project, head, Some(&whole.seen), None);
+    }
     let Some(origin) = origin.as_ref().filter(|_| warnings.is_empty()) else { return };
     let asked = origin.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(program) = program(place, world).filter(|_| !asked.outside) else { return };
@@ -179,7 +190,7 @@ pub(super) fn remember(prepared: &mut Prepared, world: &World) {
         verbosity: config.verbosity,
         reporter: config.reporter.as_deref().map(str::to_owned),
     };
-    still::remember(project, head, seen.as_deref());
+    still::remember(project, head, seen.as_deref(), Some(&origin.common));
 }
 
 /// Notes the answers that the reading of tasks gets.

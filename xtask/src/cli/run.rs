@@ -1,6 +1,7 @@
 //! `cargo xtask [run] TASK …`: understands the words and runs tasks. Knows nothing of how a task is run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub(super) struct Prepared {
     /// Where the tasks came from, if that can be looked up again.
     pub origin: Option<Origin>,
     /// What earlier runs saw.
-    pub seen: Option<Box<Seen>>,
+    pub seen: Option<Arc<Seen>>,
     /// What knows the engines: for the images of the stack, and for environments.
     pub engines: [Arc<Services>; 2],
 }
@@ -53,12 +54,17 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let stop = StopToken::new();
     let begun = Instant::now();
     let _watch = profile::enter(Part::Planning);
-    let known = match quick::quick(words, world, &stop)? {
+    let mut known = match quick::quick(words, world, &stop)? {
         Quick::Done(exit) => return Ok(exit),
         Quick::Run(known) => known,
     };
-    let Some(mut prepared) = prepare(words, world, &stop, known.lock)? else { return super::list::overview(world) };
-    if known.seen.as_ref().is_some_and(|seen| quick::is_of(&seen.head, &prepared)) {
+    let narrow = super::narrow::prepare(&mut known, world)?;
+    let is_narrow = narrow.is_some();
+    let whole = || prepare(words, world, &stop, known.lock.take());
+    let Some(mut prepared) = narrow.map_or_else(whole, |narrow| Ok(Some(narrow)))? else {
+        return super::list::overview(world);
+    };
+    if !is_narrow && known.seen.as_ref().is_some_and(|seen| quick::is_of(&seen.head, &prepared)) {
         (prepared.seen, prepared.project.unchanged) = (known.seen, known.unchanged);
     }
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
@@ -373,7 +379,7 @@ pub(super) fn take_lock(
 
 /// Gives each task of the plan the values of its params: what was given to a named task counts for every task below
 /// it that declares a param of the same name.
-fn hand_out_params(
+pub(super) fn hand_out_params(
     project: &mut Project,
     config: &crate::model::task::Config,
     selected: &[taskfile::Selected],
@@ -383,10 +389,14 @@ fn hand_out_params(
 ) -> Result<(), Diagnostics> {
     let graph = project.graph.clone();
     let mut given: HashMap<TaskId, taskfile::params::Given> = HashMap::new();
+    let mut late: BTreeMap<Arc<str>, taskfile::params::Given> = BTreeMap::new();
     for word in selected {
         let start = graph::select(&graph, std::slice::from_ref(&word.word), &RepoPath::root(), true)?;
         for id in closure_with_setup(&graph, &start, args.single) {
             let declared: HashSet<&str> = graph.task(id).params.iter().map(|param| &*param.name).collect();
+            if graph.task(id).expand_after.is_some() {
+                late.entry(graph.name(id).clone()).or_default().extend(word.given.clone());
+            }
             let own = given.entry(id).or_default();
             own.extend(
                 word.given.iter().filter(|(name, _)| declared.contains(&***name)).map(|(n, v)| (n.clone(), v.clone())),
@@ -396,6 +406,7 @@ fn hand_out_params(
             project.positional.insert(id, word.pos.clone());
         }
     }
+    project.late_params = Some(late_params(config.clone(), world, late));
     let mut problems = Vec::new();
     for id in closure_with_setup(&graph, selection, args.single) {
         let task = graph.task(id);
@@ -405,16 +416,36 @@ fn hand_out_params(
         let none = BTreeMap::new();
         match taskfile::params::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
             Ok(values) => {
-                let values = values
-                    .iter()
-                    .map(|(name, value)| (name.clone(), ParamValue { value: value.json(), secret: value.secret }));
-                project.params.insert(id, values.collect());
+                project.params.insert(id, for_engine(&values));
             }
             Err(found) => problems.extend(found),
         }
     }
     problems.dedup_by(|a, b| a == b);
     if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
+}
+
+fn for_engine(values: &taskfile::params::Values) -> BTreeMap<Arc<str>, ParamValue> {
+    let plain = |value: &taskfile::params::ParamValue| ParamValue { value: value.json(), secret: value.secret };
+    values.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
+}
+
+/// For members that another task prints: what was given to their group counts, by the name of the group.
+fn late_params(
+    config: crate::model::task::Config,
+    world: &World,
+    given: BTreeMap<Arc<str>, taskfile::params::Given>,
+) -> Arc<engine::LateParams> {
+    let env = world.env.clone();
+    Arc::new(move |task| {
+        let none = BTreeMap::new();
+        let given = task.group.as_ref().and_then(|group| given.get(group)).unwrap_or(&none);
+        let declared = |name: &str| task.params.iter().any(|param| *param.name == *name);
+        let given = given.iter().filter(|(name, _)| declared(name)).map(|(name, texts)| (name.clone(), texts.clone()));
+        let var = |name: &str| env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
+        let values = taskfile::params::values(task, &config, &var, &given.collect()).map_err(Diagnostics)?;
+        Ok(for_engine(&values))
+    })
 }
 
 /// The selection with what it needs and, for each, what sets it up.

@@ -20,8 +20,8 @@ use super::run::{Computed, Run, guarded, is_hidden, unix_millis};
 impl Run<'_> {
     pub(super) fn decide_ready(&mut self) -> Result<(), Diagnostic> {
         while !self.stopping {
-            // A probe takes a worker, so do not look further than there is room.
-            if !self.scheduler.has_room() && self.scheduler.is_busy() {
+            // A probe takes a worker, and what is decided long before it starts must be decided again.
+            if !self.scheduler.has_room() && !self.scheduler.is_idle() {
                 return Ok(());
             }
             let Some(task) = self.scheduler.next_to_decide() else { return Ok(()) };
@@ -151,7 +151,7 @@ impl Run<'_> {
             }
         };
         let (queue, alive) = (self.queue.clone(), self.alive.clone());
-        std::thread::spawn(move || {
+        self.crew.run(move || {
             let probed = guarded(|| probe::probe(&job))
                 .unwrap_or_else(|failure| Probed { failure: Some(failure), ..Probed::default() });
             queue.push(Message::Probed(id, Box::new(probed)));

@@ -175,6 +175,9 @@ fn observe(
 /// The fields of a task that change what its actions do.
 fn definition(task: &Task) -> Vec<Part> {
     let mut parts = Vec::new();
+    if !task.track_definition {
+        return parts;
+    }
     let mut add = |field: String, value: PartValue| parts.push(Part { key: PartKey::Definition(field.into()), value });
     for (index, action) in task.actions.iter().enumerate() {
         let text = match &action.kind {
@@ -259,15 +262,23 @@ fn environment(project: &Project, task: &Task, parts: &mut Vec<Part>) {
     for (name, template) in &task.env {
         parts.push(Part { key: PartKey::Env(name.clone()), value: short_or_digest(template) });
     }
-    for name in &task.pass_env {
-        let value = project.env.get(std::ffi::OsStr::new(&**name));
+    let passed = task.pass_env.iter().flat_map(|name| match name.strip_suffix('*') {
+        // Each of a family counts by itself, so that one that comes or goes is a change.
+        Some(prefix) => {
+            let of_family = |known: &&str| known.starts_with(prefix);
+            project.env.keys().filter_map(|known| known.to_str()).filter(of_family).map(Arc::from).collect()
+        }
+        None => vec![name.clone()],
+    });
+    for name in passed {
+        let value = project.env.get(std::ffi::OsStr::new(&*name));
         // A value may be a secret: only its keyed digest is stored.
         let value = value.map_or(PartValue::Absent, |value| {
             let mut hasher = Hasher::new();
             hasher.field(project.key.expose()).field(std::os::unix::ffi::OsStrExt::as_bytes(value.as_os_str()));
             PartValue::Digest(hasher.finish())
         });
-        parts.push(Part { key: PartKey::Env(name.clone()), value });
+        parts.push(Part { key: PartKey::Env(name), value });
     }
 }
 

@@ -136,7 +136,7 @@ impl Run<'_> {
             }
         }
         match result {
-            Ok(Ok(finished)) => finished.failure.map_or(Ok(()), Err),
+            Ok(Ok(finished)) => finished.failure.map_or(Ok(()), |failure| Err(with_output(failure, &finished.tail))),
             Ok(Err(failure)) => Err(failure),
             // `guarded` catches every panic.
             Err(_) => Err(Failure::error(Diagnostic::error(format!("task `{}` broke in its teardown", task.name)))),
@@ -168,6 +168,14 @@ impl Run<'_> {
         self.project.db.add_run(&row, &self.history)?;
         self.project.db.commit()
     }
+}
+
+/// With what it wrote last: the task itself was told long before, and its output with it.
+fn with_output(mut failure: Failure, tail: &[String]) -> Failure {
+    if !tail.is_empty() {
+        failure.diagnostic = failure.diagnostic.note(format!("its output:\n        {}", tail.join("\n        ")));
+    }
+    failure
 }
 
 impl super::job::Finished {

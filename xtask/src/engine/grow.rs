@@ -140,6 +140,10 @@ impl Run<'_> {
         let Some(graph) = with_members(self.project, group, text)? else { return Ok(Vec::new()) };
         let graph = Arc::new(graph);
         self.late_edges(&graph, before)?;
+        for id in (before..graph.len() as u32).map(TaskId).filter(|id| !graph.task(*id).params.is_empty()) {
+            let Some(values) = self.project.late_params.clone() else { continue };
+            self.project.params.insert(id, values(graph.task(id)).map_err(first)?);
+        }
         self.project.graph = graph.clone();
         self.graph = graph;
         self.scheduler.grow(self.graph.len());
@@ -246,12 +250,13 @@ impl Run<'_> {
     }
 }
 
+fn first(problems: crate::model::Diagnostics) -> Diagnostic {
+    problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the printed tasks cannot be read"))
+}
+
 /// The graph with the members of a group that another task printed.
 fn with_members(project: &Project, group: &Task, text: &str) -> Result<Option<Graph>, Diagnostic> {
     let Some(expand) = &project.expand else { return Ok(None) };
-    let first = |problems: crate::model::Diagnostics| {
-        problems.0.into_iter().next().unwrap_or_else(|| Diagnostic::error("the printed tasks cannot be read"))
-    };
     let new = expand(group, text).map_err(first)?;
     let graph = &project.graph;
     let (mut tasks, mut links): (Vec<Arc<Task>>, Vec<graph::Links>) =

@@ -12,6 +12,7 @@
 
 mod again;
 mod consider;
+mod crew;
 mod decide;
 mod ended;
 mod finish;
@@ -20,6 +21,7 @@ mod inputs;
 mod interest;
 mod job;
 mod live;
+pub mod narrow;
 pub mod plan;
 mod probe;
 pub mod quick;
@@ -71,15 +73,22 @@ pub struct Project {
     /// Remaining words, for tasks with `pos_arg`.
     pub positional: HashMap<TaskId, Vec<String>>,
     pub expand: Option<Arc<ExpandTasks>>,
+    /// Values of params of tasks that a run brings to light.
+    pub late_params: Option<Arc<LateParams>>,
     pub token: String,
     /// By task: whether it is known to be up to date as long as nothing has run ([`quick::unchanged`]).
     pub unchanged: Vec<bool>,
+    /// What the graph is a part of, if it is one: the rest is up to date.
+    pub whole: Option<Arc<narrow::Whole>>,
     /// What the last run looked at, for [`still::remember`].
     pub sightings: still::Sightings,
 }
 
 /// Reads the tasks that another task printed (`expand_after`): the group and the output.
 pub type ExpandTasks = dyn Fn(&Task, &str) -> Result<Vec<Task>, Diagnostics> + Send + Sync;
+
+/// Gives the values of the params of a member that another task printed.
+pub type LateParams = dyn Fn(&Task) -> Result<BTreeMap<Arc<str>, ParamValue>, Diagnostics> + Send + Sync;
 
 /// A value of a param, with whether it must be hidden.
 #[derive(Clone, Debug, PartialEq)]

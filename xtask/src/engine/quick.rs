@@ -162,7 +162,7 @@ pub struct Telling {
 /// Tells a run of `plan` in which every task is up to date, as the full engine would.
 pub fn tell(seen: &Seen, plan: &[usize], telling: &Telling, events: &mut dyn FnMut(Event)) {
     let tasks: Vec<SeenTask<'_>> = plan.iter().filter_map(|index| seen.task(*index)).collect();
-    let known: f64 = tasks.iter().filter_map(|task| seconds(task)).sum();
+    let known: f64 = tasks.iter().filter_map(SeenTask::seconds).sum();
     events(Event::RunStarted {
         run_id: run_id(),
         tasks: tasks.iter().filter(|task| !task.flags.hidden).count(),
@@ -172,39 +172,44 @@ pub fn tell(seen: &Seen, plan: &[usize], telling: &Telling, events: &mut dyn FnM
     let mut counts = Counts::default();
     let mut saved = Duration::ZERO;
     for task in &tasks {
-        let name: Arc<str> = task.name.into();
-        if !task.flags.group {
-            counts.add(Outcome::UpToDate);
-            saved += duration(task).unwrap_or_default();
-            events(Event::TaskDecided {
-                task: name.clone(),
-                verdict: Verdict::UpToDate,
-                after: Vec::new(),
-                hidden: task.flags.hidden,
-            });
-        }
         let verbosity = telling.verbosity.or(task.flags.verbosity).or(seen.head.verbosity).unwrap_or(1);
-        events(Event::TaskFinished {
-            task: name,
-            expected: duration(task),
-            outcome: Outcome::UpToDate,
-            duration: Duration::ZERO,
-            problem: None,
-            tail: Vec::new(),
-            log: None,
-            because: Vec::new(),
-            remark: None,
-            hidden: task.flags.hidden,
-            verbosity,
-        });
+        saved += tell_one(task, verbosity, &mut counts, events);
     }
     events(Event::RunFinished { exit: 0, counts, duration: telling.begun.elapsed(), saved });
 }
 
-fn seconds(task: &SeenTask<'_>) -> Option<f64> {
-    (!task.seconds.is_nan()).then_some(task.seconds)
-}
-
-fn duration(task: &SeenTask<'_>) -> Option<Duration> {
-    seconds(task).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)))
+/// Tells that one task is up to date. Returns the time that this saves.
+pub(super) fn tell_one(
+    task: &SeenTask<'_>,
+    verbosity: u8,
+    counts: &mut Counts,
+    events: &mut dyn FnMut(Event),
+) -> Duration {
+    let name: Arc<str> = task.name.into();
+    let expected = task.seconds().map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+    let mut saved = Duration::ZERO;
+    if !task.flags.group {
+        counts.add(Outcome::UpToDate);
+        saved = expected.unwrap_or_default();
+        events(Event::TaskDecided {
+            task: name.clone(),
+            verdict: Verdict::UpToDate,
+            after: Vec::new(),
+            hidden: task.flags.hidden,
+        });
+    }
+    events(Event::TaskFinished {
+        task: name,
+        expected,
+        outcome: Outcome::UpToDate,
+        duration: Duration::ZERO,
+        problem: None,
+        tail: Vec::new(),
+        log: None,
+        because: Vec::new(),
+        remark: None,
+        hidden: task.flags.hidden,
+        verbosity,
+    });
+    saved
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::again::Memory;
+use super::crew::Crew;
 use super::decide::{Decision, Result_};
 use super::inputs::{self, Extra, Inputs};
 use super::job::{Message, Probed};
 use super::live::Ending;
 use super::still::Sighting;
-use super::{Options, Project};
+use super::{Options, Project, quick};
 use crate::action::Failure;
 use crate::graph::{self, Graph, Later, Selection, TaskId};
 use crate::model::stop::Stop;
@@ -105,6 +106,8 @@ pub(super) struct Run<'a> {
     pub(super) tokens: HashMap<TaskId, StopToken>,
     /// Every worker and probe hears it; it hears whoever may stop the run.
     pub(super) halt: StopToken,
+    /// The threads of workers and probes.
+    pub(super) crew: Crew,
     /// Every worker and probe holds it while it lives.
     pub(super) alive: Arc<()>,
     pub(super) endings: HashMap<TaskId, Ending>,
@@ -180,6 +183,7 @@ impl<'a> Run<'a> {
             assumed: HashSet::new(),
             tokens: HashMap::new(),
             halt: options.stop.child(),
+            crew: Crew::default(),
             alive: Arc::default(),
             endings: HashMap::new(),
             others_wait: false,
@@ -227,22 +231,33 @@ impl<'a> Run<'a> {
 
     pub(super) fn announce(&mut self, plan: &[TaskId]) {
         let visible = plan.iter().filter(|id| !is_hidden(self.graph.task(**id))).count();
-        let expected = self.expected(plan);
-        self.emit(Event::RunStarted { run_id: run_id(), tasks: visible, workers: self.options.jobs, expected });
+        let whole = self.project.whole.clone();
+        let others = whole.iter().flat_map(|whole| whole.others());
+        let tasks = visible + others.clone().filter(|task| !task.flags.hidden).count();
+        let seconds = self.expected(plan) + others.clone().filter_map(|task| task.seconds()).sum::<f64>();
+        let expected = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
+        self.emit(Event::RunStarted { run_id: run_id(), tasks, workers: self.options.jobs, expected });
+        let verbosity = self.options.verbosity;
+        let of_all = self.project.config.verbosity;
+        for task in others {
+            let level = verbosity.or(task.flags.verbosity).or(of_all).unwrap_or(1);
+            let saved = quick::tell_one(&task, level, &mut self.counts, &mut |event| (self.events)(event));
+            self.saved += saved;
+        }
     }
 
     /// Whether it is known to be up to date: what was seen before the run counts until something has run.
     pub(super) fn is_unchanged(&self, id: TaskId) -> bool {
         let options = self.options;
         let plain = !options.always && !options.single && options.what_if.is_empty();
-        plain && self.epoch == 0 && self.project.unchanged.get(id.index()) == Some(&true)
+        // Of a part of a graph, nobody can tell any more what the unchanged tasks need.
+        let counts = self.epoch == 0 || self.project.whole.is_some();
+        plain && counts && self.project.unchanged.get(id.index()) == Some(&true)
     }
 
     /// The sum of what is known of durations; only for a guess of the remaining time.
-    pub(super) fn expected(&self, plan: &[TaskId]) -> Option<Duration> {
-        let known = plan.iter().filter_map(|id| self.recorded_seconds(*id));
-        let sum: f64 = known.sum();
-        (sum > 0.0).then(|| Duration::from_secs_f64(sum))
+    fn expected(&self, plan: &[TaskId]) -> f64 {
+        plan.iter().filter_map(|id| self.recorded_seconds(*id)).sum()
     }
 
     pub(super) fn recorded_seconds(&self, id: TaskId) -> Option<f64> {

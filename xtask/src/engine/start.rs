@@ -85,7 +85,7 @@ impl Run<'_> {
         job.targets =
             inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
         let (queue, alive) = (self.queue.clone(), self.alive.clone());
-        std::thread::spawn(move || {
+        self.crew.run(move || {
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);
             queue.push(Message::Finished(id, Box::new(finished)));
             drop(alive);

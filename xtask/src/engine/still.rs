@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::Project;
 use super::inputs::{self, Inputs};
 use super::run::{Run, is_hidden};
+use super::{narrow, quick};
 use crate::graph::{self, Node, Selection, TaskId};
 use crate::model::RepoPath;
-use crate::model::task::{ActionKind, RunMode, Uptodate};
+use crate::model::task::{ActionKind, RunMode, Taskfile, Uptodate};
 use crate::profile::{self, Part};
 use crate::store::STATE_DIR;
 use crate::store::seen::{Flags, Head, Seen, SeenWriter};
@@ -106,71 +107,122 @@ enum Known {
 }
 
 /// Writes down what the last run of `project` saw; what `old` knows of tasks outside its plan is kept where it still
-/// counts. A failure costs the next run some work, so it is no error.
-pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Option<&Seen>) {
+/// counts. Of a run in a part of a graph, `old` is what that part was picked by, and there is no `common`: what
+/// tasks.yaml says beside the tasks. A failure costs the next run some work, so it is no error.
+pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Option<&Seen>, common: Option<&Taskfile>) {
     let _watch = profile::enter(Part::Seen);
     let sightings = std::mem::take(&mut project.sightings);
     if sightings.is_empty() || !is_constant(project) || project.db.was_changed_by_others() {
         return;
     }
     let Some(stamp) = project.db.stamp() else { return };
-    let all = Selection { tasks: project.graph.ids().collect() };
-    let mut keeper = Keeper { project, sightings, old, known: vec![Known::No; project.graph.len()] };
-    for id in graph::closure(&project.graph, &all, false) {
-        keeper.known[id.index()] = keeper.judge(id);
+    let mut keeper = Keeper::new(project, sightings, old);
+    for index in keeper.order() {
+        keeper.known[index] = keeper.judge(index);
     }
     let mut writer = old.filter(|old| !old.is_wasteful()).map_or_else(SeenWriter::default, SeenWriter::after);
-    for id in project.graph.ids() {
-        keeper.write(id, &mut writer);
+    for index in 0..keeper.known.len() {
+        keeper.write(index, &mut writer);
     }
     drop(keeper);
     project.db.close();
     let file = project.root.join(STATE_DIR).join(FILE);
-    if writer.write(&head(stamp), &file).is_err() {
+    let head = head(stamp);
+    if let Some(common) = common {
+        narrow::compile(project, common, head.tasks_key());
+    }
+    if writer.write(&head, &file).is_err() {
         // What is there may be of another time.
         let _ = std::fs::remove_file(&file);
     }
 }
 
+/// Counts tasks as the whole graph does.
 struct Keeper<'a> {
     project: &'a Project,
     sightings: Sightings,
     old: Option<&'a Seen>,
+    /// By task: where it is in the graph of the project, if that is only a part.
+    places: Option<Vec<Option<TaskId>>>,
     known: Vec<Known>,
 }
 
-impl Keeper<'_> {
-    fn judge(&self, id: TaskId) -> Known {
-        let graph = &self.project.graph;
-        let node = graph.node(id);
-        if self.project.records.get(&*node.task.name).is_some_and(|record| record.ignored) {
-            return Known::No;
-        }
-        let needs = || node.needs.iter().map(|edge| self.known[edge.to.index()]);
-        if node.task.is_group() {
-            let known = needs().all(|need| need != Known::No);
-            return if known {
-                Known::Yes { same: needs().all(|need| need == Known::Yes { same: true }) }
-            } else {
-                Known::No
-            };
-        }
-        match self.sightings.get(&id) {
-            Some(Sighted::Now(sighting)) if is_plain(node) && self.is_consistent(id, sighting) => {
-                Known::Yes { same: !sighting.rewritten }
+impl<'a> Keeper<'a> {
+    fn new(project: &'a Project, sightings: Sightings, old: Option<&'a Seen>) -> Self {
+        let places = project.whole.as_ref().map(|whole| {
+            let mut places = vec![None; whole.seen.len()];
+            for (index, id) in whole.ids.iter().zip(project.graph.ids()) {
+                places[*index] = Some(id);
             }
-            Some(Sighted::AsBefore) if self.was_known(id) => Known::Yes { same: true },
-            Some(_) => Known::No,
-            // Outside the plan: as before, if what it needs is as before.
-            None if self.was_known(id) && needs().all(|need| need == Known::Yes { same: true }) => {
-                Known::Yes { same: true }
+            places
+        });
+        let tasks = places.as_ref().map_or(project.graph.len(), Vec::len);
+        Self { project, sightings, old, places, known: vec![Known::No; tasks] }
+    }
+
+    /// All tasks, needed ones first.
+    fn order(&self) -> Vec<usize> {
+        let all = 0..self.known.len();
+        match (&self.places, self.old) {
+            (Some(_), Some(old)) => quick::closure(old, &all.collect::<Vec<_>>()).unwrap_or_default(),
+            _ => {
+                let all = Selection { tasks: self.project.graph.ids().collect() };
+                graph::closure(&self.project.graph, &all, false).into_iter().map(TaskId::index).collect()
             }
-            None => Known::No,
         }
     }
 
-    fn was_known(&self, id: TaskId) -> bool {
-        self.old.and_then(|old| old.task(id.index())).is_some_and(|task| task.flags.known)
+    fn place(&self, index: usize) -> Option<TaskId> {
+        match &self.places {
+            Some(places) => places.get(index).copied().flatten(),
+            None => Some(TaskId(index as u32)),
+        }
+    }
+
+    fn needs(&self, index: usize) -> Vec<usize> {
+        match (&self.places, self.old) {
+            (Some(_), Some(old)) => old.task(index).map(|task| old.needs(&task).collect()).unwrap_or_default(),
+            _ => self.project.graph.node(TaskId(index as u32)).needs.iter().map(|edge| edge.to.index()).collect(),
+        }
+    }
+
+    fn sighted(&self, index: usize) -> Option<&Sighted> {
+        match self.place(index) {
+            Some(id) => self.sightings.get(&id),
+            None => {
+                let whole = self.project.whole.as_ref()?;
+                whole.is_other.get(index).copied().unwrap_or(false).then_some(&Sighted::AsBefore)
+            }
+        }
+    }
+
+    fn judge(&self, index: usize) -> Known {
+        let node = self.place(index).map(|id| self.project.graph.node(id));
+        let record = node.and_then(|node| self.project.records.get(&*node.task.name));
+        if record.is_some_and(|record| record.ignored) {
+            return Known::No;
+        }
+        let old = self.old.and_then(|old| old.task(index));
+        let needs: Vec<Known> = self.needs(index).into_iter().map(|need| self.known[need]).collect();
+        let all_same = || needs.iter().all(|need| *need == Known::Yes { same: true });
+        let is_group = node.map_or_else(|| old.is_some_and(|task| task.flags.group), |node| node.task.is_group());
+        if is_group {
+            let known = needs.iter().all(|need| *need != Known::No);
+            return if known { Known::Yes { same: all_same() } } else { Known::No };
+        }
+        let was_known = old.is_some_and(|task| task.flags.known);
+        match (self.sighted(index), self.place(index), node) {
+            (Some(Sighted::Now(sighting)), Some(id), Some(node))
+                if is_plain(node) && self.is_consistent(id, sighting) =>
+            {
+                Known::Yes { same: !sighting.rewritten }
+            }
+            (Some(Sighted::AsBefore), ..) if was_known => Known::Yes { same: true },
+            (Some(_), ..) => Known::No,
+            // Outside the plan: as before, if what it needs is as before.
+            (None, ..) if was_known && all_same() => Known::Yes { same: true },
+            (None, ..) => Known::No,
+        }
     }
 
     /// Whether everything is still as it was when the verdict was found.
@@ -183,18 +235,39 @@ impl Keeper<'_> {
             && inputs::target_paths(&self.project.graph, id).iter().all(|path| since(path, sighting.ended))
     }
 
-    fn write(&self, id: TaskId, writer: &mut SeenWriter) {
+    fn write(&self, index: usize, writer: &mut SeenWriter) {
+        let known = self.known[index] != Known::No;
+        let needs = self.needs(index).into_iter().map(|need| need as u32);
+        let old = self.old.and_then(|old| old.task(index));
+        let Some(id) = self.place(index) else {
+            let Some(task) = old else { return };
+            let mut sights = Vec::new();
+            if known && !task.flags.group {
+                self.keep_sights(index, writer, &mut sights);
+            }
+            return writer.task(task.name, Flags { known, ..task.flags }, task.seconds, needs, &sights);
+        };
         let node = self.project.graph.node(id);
-        let known = self.known[id.index()] != Known::No;
         let mut sights = Vec::new();
         match self.sightings.get(&id) {
             Some(Sighted::Now(sighting)) if known => self.write_sights(id, sighting, writer, &mut sights),
             None | Some(Sighted::AsBefore) if known && !node.task.is_group() => {
-                self.keep_sights(id, writer, &mut sights);
+                self.keep_sights(index, writer, &mut sights);
             }
             _ => {}
         }
-        let flags = Flags {
+        let flags = match (&self.places, old) {
+            // The members of a group may not be here.
+            (Some(_), Some(task)) => Flags { known, ..task.flags },
+            _ => self.flags(node, known),
+        };
+        let seconds = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
+        let seconds = seconds.map_or(f64::NAN, |success| success.seconds);
+        writer.task(&node.task.name, flags, seconds, needs, &sights);
+    }
+
+    fn flags(&self, node: &Node, known: bool) -> Flags {
+        Flags {
             known,
             hidden: is_hidden(&node.task),
             group: node.task.is_group(),
@@ -202,10 +275,7 @@ impl Keeper<'_> {
                 || node.task.pos_arg.is_some()
                 || !node.task.members.is_empty() && self.members_take_words(node),
             verbosity: node.task.verbosity,
-        };
-        let seconds = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
-        let seconds = seconds.map_or(f64::NAN, |success| success.seconds);
-        writer.task(&node.task.name, flags, seconds, node.needs.iter().map(|edge| edge.to.0), &sights);
+        }
     }
 
     fn members_take_words(&self, node: &Node) -> bool {
@@ -230,10 +300,11 @@ impl Keeper<'_> {
             sights.push(writer.sight(&Sight { path: text.as_bytes(), proof: Proof::Walk(digest) }));
         }
     }
+
     /// The sights of a task as they were.
-    fn keep_sights(&self, id: TaskId, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
+    fn keep_sights(&self, index: usize, writer: &mut SeenWriter, sights: &mut Vec<u32>) {
         let Some(old) = self.old else { return };
-        let indexes = old.sights_of(id.index());
+        let indexes = old.sights_of(index);
         if old.is_wasteful() {
             sights.extend(indexes.filter_map(|index| old.sight(index as usize)).map(|sight| writer.sight(&sight)));
         } else {

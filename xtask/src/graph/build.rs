@@ -26,6 +26,11 @@ pub fn build(tasks: Vec<Arc<Task>>, links: Vec<Links>) -> Result<Graph, Diagnost
     if builder.errors.is_empty() { Ok(builder.graph) } else { Err(Diagnostics(builder.errors)) }
 }
 
+/// What is no error, but likely not meant.
+pub fn warnings(graph: &Graph) -> Vec<Diagnostic> {
+    check::alike(graph)
+}
+
 struct Builder {
     graph: Graph,
     resources: HashMap<Arc<str>, Vec<TaskId>>,

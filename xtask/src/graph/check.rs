@@ -1,5 +1,8 @@
 //! What can be wrong with a graph as a whole: cycles and targets that collide.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::{Edge, Graph, TaskId, Why};
 use crate::model::{Diagnostic, Place, RepoPath, Stars};
 
@@ -52,6 +55,37 @@ pub(super) fn overlapping_targets(graph: &Graph) -> Vec<Diagnostic> {
         }
     }
     errors
+}
+
+/// Paths that differ only by case: on some disks they are one file, on others two.
+pub(super) fn alike(graph: &Graph) -> Vec<Diagnostic> {
+    let mut seen: HashMap<&[u8], &Place> = HashMap::new();
+    let mut folded: HashMap<String, (&str, &Place)> = HashMap::new();
+    let mut warnings = Vec::new();
+    for task in graph.ids().map(|id| graph.task(id)) {
+        let targets = task.targets.iter().filter_map(|target| Some((target.path.as_path().to_str()?, &target.place)));
+        let inputs = task.file_dep.iter().filter(|dep| !dep.negated).map(|dep| (&*dep.pattern, &dep.place));
+        for (path, place) in targets.chain(inputs) {
+            if seen.insert(path.as_bytes(), place).is_some() || literal_prefix(path).len() != path.len() {
+                continue;
+            }
+            match folded.entry(path.to_lowercase()) {
+                Entry::Vacant(entry) => {
+                    entry.insert((path, place));
+                }
+                Entry::Occupied(entry) => {
+                    let (other, first) = *entry.get();
+                    warnings.push(
+                        Diagnostic::warning(format!("`{path}` and `{other}` differ only by case"))
+                            .at_because((*place).clone(), format!("`{path}`"))
+                            .at_because(first.clone(), format!("`{other}`"))
+                            .help("write both alike, or give one another name: not every disk keeps them apart"),
+                    );
+                }
+            }
+        }
+    }
+    warnings
 }
 
 /// The first cycle found, if any, with every edge of it and why it exists.

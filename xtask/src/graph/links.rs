@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::RepoPath;
 
 /// What the actions of one task take and give, known from their arguments alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Links {
     /// Names that other tasks may need, e.g. `image:base`.
     pub provides: Vec<Arc<str>>,
@@ -23,7 +25,7 @@ pub struct Links {
 }
 
 /// One resource that is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     pub resource: Arc<str>,
     /// Another result of the provider makes the task run.

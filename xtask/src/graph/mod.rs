@@ -11,16 +11,18 @@ mod wildcard;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use build::build;
+pub use build::{build, warnings};
 pub use links::{Links, Need};
 pub(crate) use select::follows;
 pub use select::{Later, Selection, closure, later, select};
 pub use wildcard::{is_wildcard, matches};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Place, RepoPath, Task};
 
 /// Index of a task in its graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId(pub u32);
 
 impl TaskId {
@@ -40,7 +42,7 @@ pub struct Graph {
 }
 
 /// One task in the graph.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     pub task: Arc<Task>,
     /// Must be final before this task is decided, in the order of their declaration.
@@ -54,7 +56,7 @@ pub struct Node {
 }
 
 /// One edge, with why it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     pub to: TaskId,
     pub why: Why,
@@ -62,7 +64,7 @@ pub struct Edge {
 }
 
 /// Why one task needs another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
     TaskDep,
     /// Another result makes the task run.
@@ -94,6 +96,19 @@ impl Why {
 }
 
 impl Graph {
+    /// A part of a graph that was made before, with the edges that it had: nothing is checked or added.
+    pub fn part(nodes: Vec<Node>) -> Self {
+        let ids = || (0..nodes.len() as u32).map(TaskId);
+        let names = ids().zip(&nodes).map(|(id, node)| (node.task.name.clone(), id)).collect();
+        let paths = |node: &Node| {
+            let declared = node.task.targets.iter().map(|target| target.path.clone());
+            declared.chain(node.links.targets.iter().cloned()).collect::<Vec<_>>()
+        };
+        let targets =
+            ids().zip(&nodes).flat_map(|(id, node)| paths(node).into_iter().map(move |path| (path, id))).collect();
+        Self { nodes, names, targets, later: Vec::new() }
+    }
+
     pub fn len(&self) -> usize {
         self.nodes.len()
     }

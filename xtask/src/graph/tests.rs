@@ -44,6 +44,7 @@ pub(crate) fn task(name: &str) -> Task {
         interactive: false,
         delete_on_error: false,
         in_out: false,
+        track_definition: true,
         restart: false,
         run: Default::default(),
         expand_after: None,

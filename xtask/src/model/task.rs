@@ -85,6 +85,8 @@ pub struct Task {
     pub delete_on_error: bool,
     /// Inputs that the actions rewrite themselves (formatters): their content after the run is the baseline.
     pub in_out: bool,
+    /// Another definition makes it run. Its params and its environment do in any case.
+    pub track_definition: bool,
     /// Watch cancels and restarts it when an input changes while it runs.
     pub restart: bool,
     pub run: RunMode,

@@ -57,6 +57,8 @@ pub struct Scheduler {
     workers: usize,
     running: usize,
     deciding: usize,
+    /// Queued, and kept by nothing but the number of workers.
+    startable: usize,
     exclusive_runs: bool,
     unfinished: usize,
 }
@@ -116,6 +118,7 @@ impl Scheduler {
             workers: workers.max(1),
             running: 0,
             deciding: 0,
+            startable: 0,
             exclusive_runs: false,
             unfinished: 0,
         }
@@ -186,7 +189,17 @@ impl Scheduler {
 
     /// Whether another worker may be given something to do (deciding can take one, too).
     pub fn has_room(&self) -> bool {
-        self.running + self.deciding < self.workers && !self.exclusive_runs
+        self.running + self.deciding + self.startable < self.workers && !self.exclusive_runs
+    }
+
+    /// Whether nothing runs, is being decided, or could be started at once.
+    pub fn is_idle(&self) -> bool {
+        self.running + self.deciding + self.startable == 0
+    }
+
+    fn is_startable(&self, task: u32) -> bool {
+        let claim = &self.claims[task as usize];
+        claim.pools.is_empty() && !claim.exclusive
     }
 
     /// It must run, after these setup tasks (wanted before). True if it has to wait for them.
@@ -203,6 +216,7 @@ impl Scheduler {
     pub fn queue(&mut self, task: u32) {
         self.deciding -= 1;
         self.states[task as usize] = State::Queued;
+        self.startable += usize::from(self.is_startable(task));
         self.queued.push(Turn { rank: self.ranks[task as usize], task });
     }
 
@@ -224,6 +238,7 @@ impl Scheduler {
         let task = found?;
         self.states[task as usize] = State::Running;
         self.running += 1;
+        self.startable -= usize::from(self.is_startable(task));
         let claim = &self.claims[task as usize];
         self.exclusive_runs = claim.exclusive;
         for name in &claim.pools {
@@ -243,8 +258,9 @@ impl Scheduler {
         match self.states[task as usize] {
             State::Running => self.release(task),
             State::Deciding => self.deciding -= 1,
+            State::Queued => self.startable -= usize::from(self.is_startable(task)),
             State::Done(_) => return,
-            State::Unwanted | State::Waiting(_) | State::Ready | State::Held(_) | State::Queued => {}
+            State::Unwanted | State::Waiting(_) | State::Ready | State::Held(_) => {}
         }
         self.states[task as usize] = State::Done(outcome);
         self.unfinished -= 1;
@@ -362,9 +378,12 @@ mod tests {
         scheduler.want(1, rank(0.0, 1), docker, []);
         scheduler.want(2, rank(0.0, 2), Claim::default(), []);
         scheduler.want(3, rank(0.0, 3), terminal, []);
+        assert!(scheduler.is_idle());
         while let Some(task) = scheduler.next_to_decide() {
             scheduler.queue(task);
         }
+        // The one without a pool can be started at once.
+        assert!(scheduler.has_room() && !scheduler.is_idle());
         assert_eq!(scheduler.next_to_start(), Some(0));
         assert_eq!(scheduler.next_to_start(), Some(2));
         assert_eq!(scheduler.next_to_start(), None);

@@ -63,6 +63,9 @@ pub struct RunTaskRow {
     pub key: String,
 }
 
+/// From so many on, all records are read.
+const MANY: usize = 2000;
+
 /// The database, or nothing where it may only be read and does not exist.
 pub struct StateDb {
     connection: Option<Connection>,
@@ -155,19 +158,23 @@ impl StateDb {
         let Some(connection) = &self.connection else { return Ok(HashMap::new()) };
         let read = || -> rusqlite::Result<HashMap<String, Record>> {
             let mut statement = connection.prepare("SELECT name, head, checksum, attempt, ignored FROM task")?;
-            let rows = statement.query_map([], |row| {
-                let name: String = row.get(0)?;
-                let head: Option<Vec<u8>> = row.get(1)?;
-                let checksum: i64 = row.get(2)?;
-                let (attempt, ignored): (i64, bool) = (row.get(3)?, row.get(4)?);
-                let sum = head.as_ref().map_or(0, |head| checksum_of(&name, head));
-                if checksum != sum | seal(attempt, ignored) {
-                    return Ok((name, Record::default()));
-                }
-                let success = head.and_then(|head| postcard::from_bytes(&head).ok());
-                Ok((name, Record { success, attempt: attempt_of(attempt), ignored }))
-            })?;
-            rows.collect()
+            statement.query_map([], record)?.collect()
+        };
+        read().map_err(|error| self.broken("read", &error))
+    }
+
+    /// The records of these tasks; those without one are left out.
+    pub fn records_of(&self, tasks: &[&str]) -> Result<HashMap<String, Record>, Diagnostic> {
+        if tasks.len() > MANY {
+            return self.records();
+        }
+        let _watch = profile::enter(Part::Database);
+        let Some(connection) = &self.connection else { return Ok(HashMap::new()) };
+        let read = || -> rusqlite::Result<HashMap<String, Record>> {
+            let mut statement =
+                connection.prepare("SELECT name, head, checksum, attempt, ignored FROM task WHERE name = ?1")?;
+            let found = tasks.iter().map(|task| statement.query_row([task], record).optional());
+            found.filter_map(rusqlite::Result::transpose).collect()
         };
         read().map_err(|error| self.broken("read", &error))
     }
@@ -367,6 +374,20 @@ impl Drop for StateDb {
         // Errors were reported by every earlier commit; at the end there is nobody left to tell.
         let _ = self.commit();
     }
+}
+
+/// A record with the name of its task, from its columns.
+fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Record)> {
+    let name: String = row.get(0)?;
+    let head: Option<Vec<u8>> = row.get(1)?;
+    let checksum: i64 = row.get(2)?;
+    let (attempt, ignored): (i64, bool) = (row.get(3)?, row.get(4)?);
+    let sum = head.as_ref().map_or(0, |head| checksum_of(&name, head));
+    if checksum != sum | seal(attempt, ignored) {
+        return Ok((name, Record::default()));
+    }
+    let success = head.and_then(|head| postcard::from_bytes(&head).ok());
+    Ok((name, Record { success, attempt: attempt_of(attempt), ignored }))
 }
 
 /// The number of a file on its file system.

@@ -3,6 +3,7 @@
 //! Knows nothing of tasks. A digest is taken from the stat cache only if size, mtime, ctime, inode and mode are
 //! equal and the file was not touched shortly before it was hashed (git's racy rule).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 
-use super::statcache::{self, Cached};
+use super::statcache::{self, Cached, Lookup};
 use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath, StopToken};
 use crate::profile::{self, Part};
@@ -103,12 +104,18 @@ pub struct Standing<'a> {
     pub trusted: bool,
 }
 
+/// With more entries than these beside it, the stat cache is written whole again.
+const FEW: usize = 4000;
+
 /// All files that were asked for, each observed at most once per epoch.
 pub struct Files {
     root: PathBuf,
     root_fd: OwnedFd,
     known: HashMap<RepoPath, Known>,
     cache: HashMap<RepoPath, Cached>,
+    /// Entries that are not in `cache`, where only few of them are wanted.
+    more: Option<Lookup>,
+    is_for_few: bool,
     cache_file: PathBuf,
     cache_is_dirty: bool,
     epoch: u32,
@@ -123,13 +130,33 @@ impl Files {
 
     /// The same with a stat cache of another name: several may be kept.
     pub fn open_named(root: &Path, cache: &str) -> io::Result<Self> {
-        let root_fd = open_root(root)?;
         let cache_file = root.join(super::STATE_DIR).join(cache);
+        let mut cache = statcache::read(&cache_file);
+        cache.extend(statcache::read(&added_to(&cache_file)));
+        Self::with(root, cache, None, cache_file)
+    }
+
+    /// The same for a look at few files: what it adds to the stat cache is written beside it.
+    pub fn open_for_few(root: &Path) -> io::Result<Self> {
+        let cache_file = root.join(super::STATE_DIR).join("files.bin");
+        let more = Lookup::open(&cache_file);
+        let files = Self::with(root, statcache::read(&added_to(&cache_file)), more, cache_file)?;
+        Ok(Self { is_for_few: true, ..files })
+    }
+
+    fn with(
+        root: &Path,
+        cache: HashMap<RepoPath, Cached>,
+        more: Option<Lookup>,
+        cache_file: PathBuf,
+    ) -> io::Result<Self> {
         Ok(Self {
             root: root.to_owned(),
-            root_fd,
+            root_fd: open_root(root)?,
             known: HashMap::new(),
-            cache: statcache::read(&cache_file),
+            cache,
+            more,
+            is_for_few: false,
             cache_file,
             cache_is_dirty: false,
             epoch: 0,
@@ -166,14 +193,19 @@ impl Files {
         // Not after it: a large file may change while it is read, within the tick of its last change before.
         let before_ns = now_ns();
         let observed: Vec<FileState> = if stale.len() < 16 {
-            stale.iter().map(|path| look(&self.root_fd, path, self.cache.get(*path), &self.stop)).collect()
+            stale.iter().map(|path| look(&self.root_fd, path, self.cached(path).as_ref(), &self.stop)).collect()
         } else {
-            let (fd, cache, stop) = (&self.root_fd, &self.cache, &self.stop);
-            stale.par_iter().with_min_len(16).map(|path| look(fd, path, cache.get(*path), stop)).collect()
+            let this = &*self;
+            let look_at = |path: &&RepoPath| look(&this.root_fd, path, this.cached(path).as_ref(), &this.stop);
+            stale.par_iter().with_min_len(4).map(look_at).collect()
         };
         for (path, state) in stale.into_iter().zip(observed) {
             self.keep(path, state, before_ns);
         }
+    }
+
+    fn cached(&self, path: &RepoPath) -> Option<Cached> {
+        self.cache.get(path).copied().or_else(|| self.more.as_ref()?.find(path))
     }
 
     fn keep(&mut self, path: &RepoPath, state: FileState, before_ns: i64) {
@@ -207,8 +239,7 @@ impl Files {
         let known = self.known.get(path)?;
         let trusted = match &known.state {
             FileState::File { stat, digest } => self
-                .cache
-                .get(path)
+                .cached(path)
                 .is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted()),
             _ => false,
         };
@@ -233,10 +264,7 @@ impl Files {
 
     fn remember(&mut self, path: &RepoPath, state: &FileState, before_ns: i64) {
         let FileState::File { stat, digest } = state else { return };
-        if self
-            .cache
-            .get(path)
-            .is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted())
+        if self.cached(path).is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted())
         {
             return;
         }
@@ -246,10 +274,29 @@ impl Files {
 
     /// Writes the stat cache if it has changed. A failure costs hashing, so it is not an error.
     pub fn save(&mut self) {
-        if self.cache_is_dirty && statcache::write(&self.cache_file, &self.cache).is_ok() {
-            self.cache_is_dirty = false;
+        if !self.cache_is_dirty {
+            return;
+        }
+        let added = added_to(&self.cache_file);
+        if self.is_for_few && self.cache.len() <= FEW {
+            self.cache_is_dirty = statcache::write(&added, &self.cache).is_err();
+            return;
+        }
+        let mut all = if self.is_for_few { statcache::read(&self.cache_file) } else { HashMap::new() };
+        all.extend(std::mem::take(&mut self.cache));
+        self.more = None;
+        self.cache = all;
+        if statcache::write(&self.cache_file, &self.cache).is_ok() {
+            (self.cache_is_dirty, self.is_for_few) = (false, false);
+            // What is left of it is at worst older than what is in the file.
+            let _ = std::fs::remove_file(added);
         }
     }
+}
+
+/// What was added to a stat cache since it was written whole.
+fn added_to(cache_file: &Path) -> PathBuf {
+    cache_file.with_extension("new")
 }
 
 /// Nanoseconds since 1970 by the system's clock.
@@ -334,21 +381,35 @@ fn hash_file(root: &OwnedFd, name: &Path, seen: StatTuple, stop: &StopToken) -> 
     }
 }
 
+/// So much is read at once: more does not stay in the processor's own memory until it is hashed.
+const PIECE: usize = 1 << 17;
+
+thread_local! {
+    /// Making and clearing one for every file takes longer than reading a small one.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Reads to the end whatever the size was: a file that shrinks or grows meanwhile is simply another file.
-fn digest_of(mut file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
+fn digest_of(file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(PIECE, 0);
+        digest_through(buffer, file, size, stop)
+    })
+}
+
+fn digest_through(buffer: &mut [u8], mut file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
-    // One more than there should be: where a read leaves room and all is there, that was the end.
-    let mut buffer = vec![0; (size as usize + 1).clamp(512, 1 << 18)];
     let mut total = 0;
     loop {
         if stop.is_requested() {
             return Err(io::Error::other("interrupted"));
         }
-        match file.read(&mut buffer) {
+        match file.read(buffer) {
             Ok(0) => return Ok(Digest(hasher.finalize().into())),
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 total += read as u64;
+                // Where a read leaves room and all is there, that was the end.
                 if total == size && read < buffer.len() {
                     return Ok(Digest(hasher.finalize().into()));
                 }

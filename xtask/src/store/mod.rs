@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the graph or of when a task runs. Losing any of it costs work, never a wrong answer.
 
+pub mod compiled;
 pub mod db;
 pub mod files;
 pub mod glob;

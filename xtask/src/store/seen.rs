@@ -45,6 +45,15 @@ pub struct Head {
     pub reporter: Option<String>,
 }
 
+impl Head {
+    /// A digest of everything that says which tasks there are.
+    pub fn tasks_key(&self) -> Digest {
+        let told = (&self.program, &self.sources, &self.env, &self.globs);
+        // Plain data always encodes; and nothing is bound to the digest of nothing.
+        Digest::of(&postcard::to_stdvec(&told).unwrap_or_default())
+    }
+}
+
 /// One task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeenTask<'a> {
@@ -54,6 +63,13 @@ pub struct SeenTask<'a> {
     pub seconds: f64,
     needs: (usize, usize),
     sights: (usize, usize),
+}
+
+impl SeenTask<'_> {
+    /// How long its last success took, if it had one.
+    pub fn seconds(&self) -> Option<f64> {
+        (!self.seconds.is_nan()).then_some(self.seconds)
+    }
 }
 
 /// Facts of a task.
@@ -265,7 +281,8 @@ fn long(row: &[u8], at: usize) -> Option<u64> {
     row.get(at..at + 8)?.try_into().map(u64::from_le_bytes).ok()
 }
 
-fn digest_of(body: &[u8]) -> Digest {
+/// A digest of many bytes, on all processors.
+pub(super) fn digest_of(body: &[u8]) -> Digest {
     let pieces: Vec<Digest> = body.par_chunks(PIECE).map(Digest::of).collect();
     let mut hasher = Hasher::new();
     for piece in pieces {

@@ -169,6 +169,9 @@ fn attribute(name: &str) -> Value {
         "interactive" => (json!({ "type": "boolean" }), "Owns the terminal while it runs"),
         "delete_on_error" => (json!({ "type": "boolean" }), "Removes the targets when it fails"),
         "in_out" => (json!({ "type": "boolean" }), "The actions rewrite their own inputs"),
+        "track_definition" => {
+            (json!({ "type": "boolean" }), "Whether another definition (actions, cwd, shell, targets) makes it run")
+        }
         "restart" => (json!({ "type": "boolean" }), "Watch restarts it when an input changes"),
         // Whoever adds an attribute is told by the test below.
         _ => (json!({}), ""),

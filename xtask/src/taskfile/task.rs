@@ -45,6 +45,7 @@ pub(super) const ATTRIBUTES: &[&str] = &[
     "interactive",
     "delete_on_error",
     "in_out",
+    "track_definition",
     "restart",
     "run",
     "tags",
@@ -71,6 +72,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "shell",
     "tags",
     "timeout",
+    "track_definition",
     "verbosity",
 ];
 
@@ -113,6 +115,7 @@ pub(super) fn empty(name: Arc<str>, place: Place) -> Task {
         interactive: false,
         delete_on_error: false,
         in_out: false,
+        track_definition: true,
         restart: false,
         run: RunMode::OnChange,
         expand_after: None,
@@ -176,6 +179,7 @@ fn effect(task: &mut Task, name: &str, node: &Node, cx: &mut Cx<'_>) -> bool {
         "cwd" => task.cwd = action::cwd(node, cx),
         "shell" => task.shell = action::shell(node, cx),
         "delete_on_error" => set(&mut task.delete_on_error, cx.boolean(node, name)),
+        "track_definition" => set(&mut task.track_definition, cx.boolean(node, name)),
         "in_out" => set(&mut task.in_out, cx.boolean(node, name)),
         _ => return false,
     }

@@ -13,6 +13,9 @@ pub(super) const FORMAT: i64 = 1;
 /// "xtsk"
 const APPLICATION: i64 = 0x7874_736b;
 
+/// How many pages the journal may have before they are moved into the file, for which both are flushed to the disk.
+const CHECKPOINT: usize = 8000;
+
 /// Why the file cannot be used as it is.
 pub(super) enum Problem {
     Newer(i64),
@@ -45,7 +48,8 @@ pub(super) fn connect(file: &Path) -> Result<Connection, Problem> {
         return Err(Problem::Newer(found));
     }
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA application_id = {APPLICATION};"
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {CHECKPOINT};
+         PRAGMA application_id = {APPLICATION};"
     ))?;
     if found < FORMAT {
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;

@@ -1,0 +1,100 @@
+//! What of a task's definition makes it run, and what is said of it: the opt-out, families of variables, names that differ
+//! by case, params of printed members, the output of a teardown.
+
+use crate::space::Space;
+
+fn with(tasks: &str) -> Space {
+    let space = Space::new();
+    space.write("tasks.yaml", &format!("version: 1\ntasks:\n{tasks}"));
+    space
+}
+
+fn ran(space: &Space, env: &[(&str, &str)]) -> Vec<String> {
+    let words = ["run", "--reporter", "json", "t"].map(str::to_owned);
+    let env: Vec<(String, String)> = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let ran = space.call(&words, "", &env);
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    ran.reasons("t")
+}
+
+#[test]
+fn a_task_may_opt_out_of_its_definition() {
+    let task = |action: &str, more: &str| format!("  t: {{ file_dep: [in], actions: [\"{action}\"]{more} }}\n");
+    let space = with(&task("true", ""));
+    space.write("in", "1");
+    let define = |text: String| {
+        space.write("tasks.yaml", &format!("version: 1\ntasks:\n{text}"));
+        ran(&space, &[])
+    };
+    assert_eq!(define(task("true", "")), ["never_ran"]);
+    assert_eq!(define(task("true 2", "")), ["definition_changed"]);
+    let opt_out = ", track_definition: false";
+    define(task("true 3", opt_out));
+    assert!(define(task("true 4", opt_out)).is_empty());
+    assert_eq!(define(task("true 4", ", track_definition: false, env: { A: b }")), ["env_changed"]);
+    space.write("in", "2");
+    assert_eq!(ran(&space, &[]), ["file_dep_changed"]);
+}
+
+#[test]
+fn each_variable_of_a_passed_family_counts() {
+    let space = with("  t: { file_dep: [in], pass_env: [\"MY_*\"], actions: [\"env\"] }\n");
+    space.write("in", "1");
+    ran(&space, &[("MY_A", "1")]);
+    assert!(ran(&space, &[("MY_A", "1"), ("OTHER", "2")]).is_empty());
+    assert_eq!(ran(&space, &[("MY_A", "2")]), ["env_changed"]);
+    assert_eq!(ran(&space, &[("MY_A", "2"), ("MY_B", "")]), ["env_changed"]);
+    assert_eq!(ran(&space, &[("MY_A", "2")]), ["env_changed"]);
+}
+
+#[test]
+fn names_that_differ_only_by_case_are_told() {
+    let space = with(
+        "  t: { file_dep: [in/A, in/b], actions: [\"true\"] }\n  u: { file_dep: [in/a, in/b], actions: [\"true\"] }\n",
+    );
+    for name in ["in/A", "in/a", "in/b"] {
+        space.write(name, "1");
+    }
+    let told = space.command(&["run", "t", "u"], "");
+    assert_eq!(told.exit, 0, "{}", told.err);
+    assert_eq!(told.err.matches("differ only by case").count(), 1, "{}", told.err);
+    assert!(told.err.contains("`in/a` and `in/A`") && told.err.contains("tasks.yaml:3"), "{}", told.err);
+}
+
+#[test]
+fn members_that_a_task_prints_have_params() {
+    let tasks =
+        "  p: { actions: [\"cat members\"] }\n  g: { expand_after: p, params: [{ name: word, default: none }] }\n";
+    let space = with(tasks);
+    let member = r#"{"a": {"params": [{"name": "word", "default": "own"}, {"name": "more", "default": "x"}], "actions": ["echo {{ word }} {{ more }} > out"]}}"#;
+    space.write("members", member);
+    assert_eq!(space.command(&["run", "g"], "").exit, 0);
+    assert_eq!(std::fs::read_to_string(space.path("out")).unwrap(), "own x\n");
+    let told = space.command(&["run", "g", "--word", "given"], "");
+    assert_eq!((told.exit, &*std::fs::read_to_string(space.path("out")).unwrap()), (0, "given x\n"), "{}", told.err);
+    let required = member.replace("\"default\": \"x\"", "\"required\": true");
+    space.write("members", &required);
+    let told = space.command(&["run", "g"], "");
+    assert!(told.exit != 0 && told.err.contains("more"), "{}", told.err);
+}
+
+#[test]
+fn a_failing_teardown_shows_what_it_wrote() {
+    let space = with("  t: { actions: [\"true\"], teardown: [\"echo the disk is full; exit 1\"] }\n");
+    let told = space.command(&["run", "--reporter", "plain", "t"], "");
+    assert_eq!(told.exit, 1);
+    assert!(told.err.contains("teardown of task `t`") && told.err.contains("the disk is full"), "{}", told.err);
+}
+
+#[test]
+fn a_secret_param_is_hidden_in_whatever_variable_it_is_passed() {
+    let space = with(
+        "  t: { params: [{ name: token, env: TOKEN, secret: true }], pass_env: [TOKEN], env: { MORE: \"Bearer {{ token }}\" }, actions: [\"env\"] }\n",
+    );
+    let words = ["run", "--reporter", "json", "t"].map(str::to_owned);
+    let told = space.call(&words, "", &[("TOKEN".into(), "hunter2-hunter2".into())]);
+    assert_eq!(told.exit, 0, "{}", told.err);
+    assert!(told.out.contains("Bearer ***") && told.out.contains("TOKEN=***"), "{}", told.out);
+    let log = std::fs::read_to_string(space.path(".xtask/logs/t.log")).unwrap();
+    assert!(!format!("{}{}{log}", told.out, told.err).contains("hunter2"), "{log}");
+}
