@@ -13,7 +13,9 @@ pub(super) fn dry(prepared: &mut Prepared, reporter: &mut dyn Reporter, err: &St
     let options = options(prepared, &[], stop);
     let predictions = engine::predict(&mut prepared.project, &prepared.selection, &options);
     let visible = predictions.iter().filter(|prediction| !prediction.hidden).count();
-    reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, expected: None });
+    let names = predictions.iter().filter(|prediction| !prediction.hidden).map(|prediction| &prediction.name);
+    let widest = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    reporter.event(&Event::RunStarted { run_id: "dry-run".into(), tasks: visible, workers: 0, widest, expected: None });
     let mut counts = crate::model::Counts::default();
     let (mut errors, mut runs, mut may_run) = (false, 0, 0);
     for prediction in predictions {

@@ -30,7 +30,8 @@ pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> 
     let status: HashMap<TaskId, pages::Status> = if args.status {
         let selection = Selection { tasks: ids.clone() };
         let predicted = engine::predict(&mut project, &selection, &Options::default());
-        predicted.into_iter().map(|one| (one.id, shown(&one.status))).collect()
+        let known = predicted.into_iter().map(|one| (one.id, shown(&one.status))).collect();
+        of_groups(&graph, &ids, known)
     } else {
         HashMap::new()
     };
@@ -41,6 +42,39 @@ pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> 
     };
     world.out.line(pages::graph(&view(&graph, &ids, &status), format, &title).trim_end_matches('\n'));
     Ok(0)
+}
+
+/// A group has no verdict of its own: it is as its worst need, and as good as done where it needs nothing.
+fn of_groups(
+    graph: &Graph,
+    ids: &[TaskId],
+    mut known: HashMap<TaskId, pages::Status>,
+) -> HashMap<TaskId, pages::Status> {
+    use pages::Status;
+    let badness = |status: &Status| match status {
+        Status::Unknown => 0,
+        Status::UpToDate => 1,
+        Status::Ignored => 2,
+        Status::Run => 3,
+        Status::Unmet => 4,
+        Status::Failed => 5,
+    };
+    let is_group = |id: &TaskId| graph.task(*id).is_group();
+    // Groups of groups: each pass settles those whose needs are settled.
+    let groups: Vec<TaskId> = ids.iter().copied().filter(is_group).collect();
+    for _ in 0..groups.len() {
+        let mut is_settled = true;
+        for id in &groups {
+            let needs = graph.node(*id).needs.iter().filter_map(|edge| known.get(&edge.to).copied());
+            let worst = needs.max_by_key(badness).filter(|status| *status != Status::Unknown);
+            let worst = worst.unwrap_or(Status::UpToDate);
+            is_settled &= known.insert(*id, worst) == Some(worst);
+        }
+        if is_settled {
+            break;
+        }
+    }
+    known
 }
 
 fn view(graph: &Graph, ids: &[TaskId], status: &HashMap<TaskId, pages::Status>) -> GraphView {

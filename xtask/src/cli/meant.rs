@@ -2,6 +2,7 @@
 //! Knows nothing of how words are understood.
 
 use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue};
 
 use crate::model::{Diagnostic, Diagnostics, words};
 
@@ -35,6 +36,41 @@ pub(super) fn options(mut problems: Diagnostics) -> Diagnostics {
         }
     }
     problems
+}
+
+/// What clap says, in the words of this program: subject first, then what was found and what was expected.
+pub(super) fn usage(error: &clap::Error) -> Diagnostic {
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let choices = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(all)) => format!("one of {}", words::list(all)),
+        _ => String::new(),
+    };
+    // `--jobs <N>` is `--jobs` to people.
+    let option = of(ContextKind::InvalidArg).map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    match (option, of(ContextKind::InvalidValue)) {
+        (Some(option), Some(value)) if value.is_empty() => {
+            let choices = if choices.is_empty() { choices } else { format!(": {choices}") };
+            Diagnostic::error(format!("option `{option}` needs a value{choices}"))
+        }
+        (Some(option), Some(value)) if !choices.is_empty() => {
+            Diagnostic::error(format!("option `{option}` is `{value}`, expected {choices}"))
+        }
+        (Some(option), Some(value)) => match cause.as_deref() {
+            Some(cause) if cause.contains("digit") || cause.contains("number") => {
+                Diagnostic::error(format!("option `{option}` is `{value}`, expected a number"))
+            }
+            cause => Diagnostic::error(format!("option `{option}` cannot be `{value}`"))
+                .maybe_cause(cause.map(str::to_owned)),
+        },
+        _ => {
+            let text = error.to_string();
+            Diagnostic::error(text.lines().next().unwrap_or_default().trim_start_matches("error: "))
+        }
+    }
 }
 
 fn first_help(mut problem: Diagnostic, help: String) -> Diagnostic {

@@ -62,7 +62,7 @@ pub fn run(words: Vec<OsString>, world: &World) -> u8 {
     match dispatch(&words, world) {
         Ok(exit) => exit,
         Err(problems) => {
-            show(world, &problems);
+            show_with_source(world, &problems, &words);
             EXIT_USAGE
         }
     }
@@ -137,8 +137,19 @@ fn usage(error: &clap::Error, world: &World) -> u8 {
 
 /// Shows errors that belong to no run.
 fn show(world: &World, problems: &Diagnostics) {
+    show_from(world, problems, None);
+}
+
+/// The same with the lines of the files that are meant.
+fn show_with_source(world: &World, problems: &Diagnostics, words: &[String]) {
+    let root = project::find(&run::file_args(words, world), world).map(|place| place.root).ok();
+    show_from(world, problems, root);
+}
+
+fn show_from(world: &World, problems: &Diagnostics, root: Option<std::path::PathBuf>) {
     let mut options = report::Options::new(Box::new(world.out.clone()), Box::new(world.err.clone()));
     options.color = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
+    options.source = root.map(run::source_below);
     let mut reporter = report::make(report::Kind::Plain, options);
     reporter.diagnostics(&problems.0);
     reporter.finish();

@@ -340,13 +340,16 @@ fn meaning(tasks: &Taskfile, task: &str, word: &str) -> Meaning {
     if task.pos_arg.is_some() && !word.starts_with('-') { Meaning::Rest } else { Meaning::Other }
 }
 
+/// Gives the text of a file below the root, for messages that show a line of it.
+pub(super) fn source_below(root: std::path::PathBuf) -> report::options::SourceFn {
+    Arc::new(move |file: &str| std::fs::read_to_string(root.join(file)).ok())
+}
+
 pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
     let words = std::iter::once("cargo xtask run".to_owned()).chain(words.iter().cloned());
-    RunCli::try_parse_from(words).map(|cli| cli.run).map_err(|error| {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Diagnostic::error(message).help("see the options: cargo xtask run --help").into()
-    })
+    RunCli::try_parse_from(words)
+        .map(|cli| cli.run)
+        .map_err(|error| super::meant::usage(&error).help("see the options: cargo xtask run --help").into())
 }
 
 /// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.
@@ -538,7 +541,7 @@ pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<B
     };
     options.ci = report::Ci::from_env(&env);
     let root = place.root.clone();
-    options.source = Some(Arc::new(move |file: &str| std::fs::read_to_string(root.join(file)).ok()));
+    options.source = Some(source_below(root));
     if let Some(file) = world.var("GITHUB_STEP_SUMMARY") {
         options.job_summary =
             std::fs::File::options().append(true).create(true).open(file).ok().map(|file| Box::new(file) as _);

@@ -36,7 +36,8 @@ impl Recorder {
     /// A file cannot be written.
     pub(super) fn write(&self, file: &Path, title: &str, graph: &Graph) -> Result<(), Diagnostic> {
         let needs = needs(graph);
-        put(file, &timings::html(title, &self.events, &needs))?;
+        let title: Vec<&str> = title.split(' ').filter(|word| !word.starts_with("--timings")).collect();
+        put(file, &timings::html(&title.join(" "), &self.events, &needs))?;
         put(&trace_of(file), &timings::chrome_trace(&self.events, &needs))
     }
 }

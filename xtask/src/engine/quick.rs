@@ -167,6 +167,7 @@ pub fn tell(seen: &Seen, plan: &[usize], telling: &Telling, events: &mut dyn FnM
         run_id: run_id(),
         tasks: tasks.iter().filter(|task| !task.flags.hidden).count(),
         workers: telling.jobs,
+        widest: tasks.iter().filter(|task| !task.flags.hidden).map(|task| task.name.chars().count()).max().unwrap_or(0),
         expected: (known > 0.0).then(|| Duration::from_secs_f64(known)),
     });
     let mut counts = Counts::default();

@@ -230,13 +230,14 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn announce(&mut self, plan: &[TaskId]) {
-        let visible = plan.iter().filter(|id| !is_hidden(self.graph.task(**id))).count();
+        let shown = || plan.iter().map(|id| self.graph.task(*id)).filter(|task| !is_hidden(task));
+        let (visible, widest) = (shown().count(), shown().map(|task| task.name.chars().count()).max().unwrap_or(0));
         let whole = self.project.whole.clone();
         let others = whole.iter().flat_map(|whole| whole.others());
         let tasks = visible + others.clone().filter(|task| !task.flags.hidden).count();
         let seconds = self.expected(plan) + others.clone().filter_map(|task| task.seconds()).sum::<f64>();
         let expected = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
-        self.emit(Event::RunStarted { run_id: run_id(), tasks, workers: self.options.jobs, expected });
+        self.emit(Event::RunStarted { run_id: run_id(), tasks, workers: self.options.jobs, widest, expected });
         let verbosity = self.options.verbosity;
         let of_all = self.project.config.verbosity;
         for task in others {

@@ -97,6 +97,14 @@ impl Diagnostic {
     }
 
     #[must_use]
+    pub fn maybe_cause(self, cause: Option<String>) -> Self {
+        match cause {
+            Some(cause) => self.cause(cause),
+            None => self,
+        }
+    }
+
+    #[must_use]
     pub fn maybe_help(self, help: Option<String>) -> Self {
         match help {
             Some(help) => self.help(help),

@@ -111,6 +111,8 @@ pub enum Event {
         /// Tasks in the plan, groups and private ones left out.
         tasks: usize,
         workers: usize,
+        /// Letters of the longest of their names, so that columns need not move.
+        widest: usize,
         /// Sum of the recorded durations of the tasks in the plan that may run, if known.
         expected: Option<Duration>,
     },

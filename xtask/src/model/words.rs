@@ -20,9 +20,14 @@ pub fn closest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= 3 && *distance * 2 <= name.chars().count().max(2))
+        .filter(|(distance, name)| *distance <= 3 && *distance * 2 <= letters(name).max(2))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// Letters and digits: the dashes of an option are no likeness.
+fn letters(name: &str) -> usize {
+    name.chars().filter(|one| one.is_alphanumeric()).count()
 }
 
 /// What a `help:` says about an unknown name: the nearest one, else all of them if they are few.

@@ -34,7 +34,13 @@ fn pages_work_offline_and_find_names() {
         in_browser(&graph(&super::graph::tests::sample(), GraphFormat::Html, "g"), "sci%22%20build");
     assert_eq!(complaints, "");
     assert_eq!(dom.matches("class=\"gone\"").count(), 4, "{dom}");
-    assert!(dom.contains("<g class=\"node bad dim\" data-name=\"test:base\">"), "{dom}");
+    assert!(dom.contains("<g class=\"node bad dim\" data-name=\"test:base\""), "{dom}");
+    let (dom, complaints) = in_browser(&graph(&super::graph::tests::sample(), GraphFormat::Html, "g"), "=test:base");
+    assert_eq!(complaints, "");
+    // What it needs and what needs it stay; the rest goes.
+    assert!(dom.contains("<g class=\"node bad chosen\" data-name=\"test:base\""), "{dom}");
+    assert!(dom.contains("<g class=\"node rest dim\" data-name=\"lint\""), "{dom}");
+    assert_eq!((dom.matches("edge lit\"").count(), dom.matches("class=\"gone\"").count()), (1, 2), "{dom}");
     let (dom, complaints) = in_browser(&stack_page::html(&stack_page::tests::sample()), "base");
     assert_eq!(complaints, "");
     assert!(dom.contains("<tr data-name=\"sci (lab)\" class=\"gone\">"), "{dom}");

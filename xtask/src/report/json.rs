@@ -71,7 +71,7 @@ fn is_one_of_many(event: &Event) -> bool {
 /// The object for one event. Fields may be added within version 1; none is removed or changes its meaning.
 pub fn to_json(event: &Event) -> Value {
     let (name, object) = match event {
-        Event::RunStarted { run_id, tasks, workers, expected } => (
+        Event::RunStarted { run_id, tasks, workers, expected, .. } => (
             "run_started",
             json!({ "run": run_id, "tasks": tasks, "workers": workers, "expected": expected.map(seconds) }),
         ),

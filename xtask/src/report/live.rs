@@ -158,7 +158,8 @@ fn draw_row(bar: &ProgressBar, row: &Row, names: usize, columns: usize, paint: P
         _ => 16,
     };
     let room = columns.saturating_sub(2 + names + 2 + share_width + 1 + 7);
-    let text = super::clean::text(&row.text, false);
+    // What a program has aligned for a terminal of its own would only leave holes here.
+    let text = super::clean::text(&row.text, false).split_whitespace().collect::<Vec<_>>().join(" ");
     let text = if room < 4 { String::new() } else { pad(&cut(&text, room), room) };
     if let Some((done, total)) = row.progress {
         bar.set_length(total.max(1));

@@ -114,7 +114,8 @@ impl Narrator {
 
     fn words(&mut self, event: &Event) -> Said {
         match event {
-            Event::RunStarted { tasks, workers, .. } => {
+            Event::RunStarted { tasks, workers, widest, .. } => {
+                self.widen(*widest);
                 self.few = *tasks <= FEW_TASKS;
                 self.alone = *workers == 1;
                 self.summary = Summary::default();
@@ -144,13 +145,18 @@ impl Narrator {
 
     /// `      status  name              detail`.
     pub fn line(&mut self, tone: Tone, status: &str, name: &str, detail: &str) -> String {
-        // On a narrow terminal one long name must not push everything else over the edge.
-        let widest =
-            self.room.map_or(*NAME_COLUMNS.end(), |room| (room / 3).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end()));
-        self.columns = self.columns.max(layout::width(name)).min(widest);
+        self.widen(layout::width(name));
         let status = self.manner.paint.tone(tone, &layout::pad_left(status, 12));
         let line = format!("{status}  {}  {}", layout::pad(name, self.columns), clean::text(detail, false));
         format!("{}\n", line.trim_end())
+    }
+
+    /// Makes room for names of this width. On a narrow terminal one long name must not push everything else over the
+    /// edge.
+    fn widen(&mut self, columns: usize) {
+        let widest =
+            self.room.map_or(*NAME_COLUMNS.end(), |room| (room / 3).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end()));
+        self.columns = self.columns.max(columns).min(widest);
     }
 
     fn decided(&mut self, task: &str, reasons: &[Reason], after: &[Arc<str>]) -> String {

@@ -71,8 +71,9 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 td code { white-space: nowrap; } .tag + .soft { display: block; font-size: .85em; white-space: nowrap; }
 code, .mono { font-family: ui-monospace, 'DejaVu Sans Mono', monospace; font-size: .88em; }
 .tag { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .85em; color: var(--bg); white-space: nowrap; }
-.tag.ran { background: var(--ran); } .tag.fresh { background: var(--fresh); } .tag.bad { background: var(--bad); }
-.tag.warn { background: var(--warn); } .tag.unmet { background: var(--unmet); } .tag.rest { background: var(--rest); }
+.tag.ran { background: var(--ran); } .tag.bad { background: var(--bad); }
+.tag.warn { background: var(--warn); } .tag.unmet { background: var(--unmet); }
+.tag.fresh, .tag.rest { background: transparent; color: var(--soft); box-shadow: inset 0 0 0 1px var(--fresh); }
 svg { display: block; max-width: 100%; height: auto; } svg text { font: 12px ui-monospace, 'DejaVu Sans Mono', monospace; fill: var(--fg); }
 svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); }
 svg .ran { fill: var(--ran); } svg .fresh { fill: var(--fresh); } svg .bad { fill: var(--bad); }
@@ -82,13 +83,21 @@ svg .edge { fill: none; stroke: var(--soft); stroke-width: 1.2; } svg .edge.orde
 svg .node rect { fill: var(--bg); stroke-width: 1.8; } svg .node.ran rect { stroke: var(--ran); }
 svg .node.fresh rect { stroke: var(--fresh); } svg .node.bad rect { stroke: var(--bad); }
 svg .node.warn rect { stroke: var(--warn); } svg .node.unmet rect { stroke: var(--unmet); }
-svg .node.rest rect { stroke: var(--rest); } svg .node text { fill: var(--fg); }
+svg .node.rest rect { stroke: var(--rest); stroke-dasharray: 3 3; } svg .node text { fill: var(--fg); }
+svg .node.ran rect { fill: color-mix(in srgb, var(--ran) 16%, var(--bg)); }
+svg .node.bad rect { fill: color-mix(in srgb, var(--bad) 18%, var(--bg)); }
+svg .node.warn rect { fill: color-mix(in srgb, var(--warn) 16%, var(--bg)); }
+svg .node.unmet rect { fill: color-mix(in srgb, var(--unmet) 16%, var(--bg)); }
+svg .node { cursor: pointer; outline: none; } svg .node:hover rect, svg .node:focus-visible rect { stroke-width: 3; }
+svg .chosen rect { stroke: var(--path); stroke-width: 3; } svg .edge.implied { opacity: .18; }
+svg .edge.lit { stroke: var(--path); stroke-width: 1.8; opacity: 1; }
 svg .inside { fill: var(--bg); }
 pre.wide { padding: 1rem; white-space: pre-wrap; } summary { cursor: pointer; padding: .3rem 0; }
-.dim { opacity: .15; } tr.gone { display: none; }
+.dim, svg .edge.dim { opacity: .08; } p.soft { font-size: .9rem; margin: .5rem 0; } tr.gone { display: none; }
 ";
 
-/// The part of the address after `#` is what is searched for at first. Dims what does not match in pictures, hides it in tables; a shared `data-name` lights up together.
+/// The part of the address after `#` is what is searched for at first, or the task that is chosen if it begins with `=`.
+/// Dims what does not match in pictures, hides it in tables; a shared `data-name` lights up together.
 const SCRIPT: &str = "\
 const find = document.getElementById('find');
 const named = [...document.querySelectorAll('[data-name]')];
@@ -99,10 +108,53 @@ function filter() {
     one.classList.toggle(one.tagName === 'TR' ? 'gone' : 'dim', !hit);
   }
 }
+const nodes = [...document.querySelectorAll('[data-node]')];
+const edges = [...document.querySelectorAll('[data-from]')];
+function reach(start, from, to) {
+  const seen = new Set([start]), open = [start];
+  while (open.length) {
+    const at = open.pop();
+    for (const edge of edges) {
+      const next = edge.dataset[to];
+      if (edge.dataset[from] === at && !seen.has(next)) { seen.add(next); open.push(next); }
+    }
+  }
+  return seen;
+}
+function choose(node) {
+  const again = !node || node.classList.contains('chosen');
+  const key = again ? '' : node.dataset.node;
+  const below = again ? new Set() : reach(key, 'from', 'to');
+  const above = again ? new Set() : reach(key, 'to', 'from');
+  const near = new Set();
+  for (const one of nodes) {
+    const is = below.has(one.dataset.node) || above.has(one.dataset.node);
+    one.classList.toggle('dim', !again && !is);
+    one.classList.toggle('chosen', one.dataset.node === key);
+    if (is) near.add(one.dataset.name);
+  }
+  for (const edge of edges) {
+    const { from, to } = edge.dataset;
+    const lit = (below.has(from) && below.has(to)) || (above.has(from) && above.has(to));
+    edge.classList.toggle('lit', lit && !edge.classList.contains('implied'));
+    edge.classList.toggle('dim', !again && !lit);
+  }
+  for (const row of document.querySelectorAll('tr[data-name]')) {
+    row.classList.toggle('gone', !again && !near.has(row.dataset.name));
+  }
+}
+for (const node of nodes) {
+  node.addEventListener('click', () => choose(node));
+  node.addEventListener('keydown', event => { if (event.key === 'Enter') choose(node); });
+}
+document.addEventListener('keydown', event => { if (event.key === 'Escape') choose(); });
 if (find) {
-  find.addEventListener('input', filter);
-  find.value = decodeURIComponent(location.hash.slice(1));
+  const hash = decodeURIComponent(location.hash.slice(1));
+  find.addEventListener('input', () => { choose(); filter(); });
+  find.value = hash.startsWith('=') ? '' : hash;
   filter();
+  choose(nodes.find(node => '=' + node.dataset.name === hash));
+  if (!hash.startsWith('=')) filter();
 }
 ";
 

@@ -28,8 +28,9 @@ pub struct Failure {
 impl Failure {
     /// The words after the name of the task: the message without what it repeats.
     pub fn short(&self) -> String {
-        let prefix = format!("task `{}` failed: ", self.task);
-        let message = self.problem.message.strip_prefix(&prefix).unwrap_or(&self.problem.message);
+        let message = &self.problem.message;
+        let own = message.strip_prefix(&format!("task `{}` ", self.task)).unwrap_or(message);
+        let message = own.strip_prefix("failed: ").unwrap_or(own);
         message.lines().next().unwrap_or_default().to_owned()
     }
 

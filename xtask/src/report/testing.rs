@@ -49,7 +49,7 @@ pub fn tell(reporter: &mut dyn Reporter, events: &[Event]) {
 }
 
 pub fn started(tasks: usize, workers: usize) -> Event {
-    Event::RunStarted { run_id: "r1".into(), tasks, workers, expected: Some(Duration::from_secs(90)) }
+    Event::RunStarted { run_id: "r1".into(), tasks, workers, widest: 0, expected: Some(Duration::from_secs(90)) }
 }
 
 pub fn decided(task: &str, reasons: Vec<Reason>) -> Event {

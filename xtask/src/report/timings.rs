@@ -129,13 +129,13 @@ fn facts(record: &Record, path: &[Arc<str>]) -> String {
     let all = record.spans.len() + record.fresh.len();
     let hits = (record.fresh.len() * 100).checked_div(all).unwrap_or(0);
     let facts = [
-        ("total", layout::duration(record.total)),
-        ("work of all workers", layout::duration(busy)),
-        ("critical path", layout::duration(on_path)),
+        ("total", short(record.total)),
+        ("work of all workers", short(busy)),
+        ("critical path", short(on_path)),
         ("ran", record.spans.len().to_string()),
         ("up to date", format!("{} ({hits} %)", record.fresh.len())),
         ("failed", (record.counts.failed + record.counts.error).to_string()),
-        ("saved", layout::duration(record.saved)),
+        ("saved", short(record.saved)),
     ];
     let items: String =
         facts.iter().map(|(name, value)| format!("<li><b>{value}</b><span>{name}</span></li>")).collect();
@@ -158,7 +158,7 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
     );
     for tick in 0..=8 {
         let time = Duration::from_secs_f64(total * f64::from(tick) / 8.0);
-        let (at, label) = (x(time), layout::duration(time));
+        let (at, label) = (x(time), short(time));
         svg.push_str(&format!(
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{height}\"/>\
              <text class=\"soft\" x=\"{at:.1}\" y=\"16\" text-anchor=\"middle\">{label}</text>\n"
@@ -175,11 +175,21 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
     svg
 }
 
+/// Milliseconds where hundredths of a second would all look alike.
+fn short(time: Duration) -> String {
+    match time.as_secs_f64() * 1e3 {
+        millis if millis == 0.0 => "0".to_owned(),
+        millis if millis < 10.0 => format!("{millis:.1} ms"),
+        millis if millis < 1_000.0 => format!("{millis:.0} ms"),
+        _ => layout::duration(time),
+    }
+}
+
 fn bar(span: &Span, from: f64, to: f64, on_path: bool) -> String {
     let y = TOP + LANE * span.worker as f64 + 4.0;
     let wide = (to - from).max(1.5);
     let name = escape(&span.task);
-    let time = layout::duration(span.end.saturating_sub(span.start));
+    let time = short(span.end.saturating_sub(span.start));
     let path = if on_path { " on-path" } else { "" };
     // Seven pixels per letter; a name that does not fit is in the tooltip and in the table.
     let room = ((wide - 10.0) / 7.3).max(0.0) as usize;
@@ -212,9 +222,9 @@ fn rows(record: &Record, path: &[Arc<str>]) -> String {
             escape(&span.task),
             class(span.outcome.name()),
             span.outcome.name(),
-            layout::duration(span.end.saturating_sub(span.start)),
-            layout::duration(span.start),
-            layout::duration(span.start.saturating_sub(span.decided)),
+            short(span.end.saturating_sub(span.start)),
+            short(span.start),
+            short(span.start.saturating_sub(span.decided)),
             why.join("<br>"),
         ));
     }
@@ -307,7 +317,7 @@ pub(super) mod tests {
         assert_eq!(page.matches("on-path\" x=").count(), 2);
         assert!(page.contains("file_dep `&lt;x&gt;` changed") && !page.contains("<x>"));
         assert!(page.contains("<b>1 (25 %)</b><span>up to date</span>"));
-        assert!(page.contains("<td class=\"n\">2.00s</td><td class=\"n\">4.00s</td><td class=\"n\">0.50s</td>"));
+        assert!(page.contains("<td class=\"n\">2.00s</td><td class=\"n\">4.00s</td><td class=\"n\">500 ms</td>"));
         assert!(html("x", &events[..1], &needs).contains("Nothing had to run."));
     }
 

@@ -125,7 +125,27 @@ fn unit_of(number: u64, unit: &str) -> Option<Duration> {
 
 /// The items of a list. `expected` says what it is a list of, e.g. `a list of paths`.
 pub fn list<'a>(node: &'a Node, subject: Subject<'_>, expected: &str, errors: &mut Errors) -> &'a [Node] {
-    told(node.list(), node, subject, expected, errors).unwrap_or_default()
+    if let Some(items) = node.list() {
+        return items;
+    }
+    let message = format!("{subject} is {}, expected {expected}", node.found());
+    errors.push(Diagnostic::error(message).at(node.place.clone()).maybe_help(in_brackets(
+        node,
+        subject.field,
+        expected,
+    )));
+    &[]
+}
+
+/// How a single text is written as a list of one, if such a list is what was expected.
+fn in_brackets(node: &Node, field: &str, expected: &str) -> Option<String> {
+    let text = node.text().filter(|text| text.len() <= 60 && !text.contains(['\n', '\\', '"']))?;
+    if expected.starts_with("a list of maps") || node.boolean().is_some() {
+        return None;
+    }
+    let is_plain = text.chars().all(|one| one.is_alphanumeric() || "-_./".contains(one));
+    let item = if is_plain { text.to_string() } else { format!("\"{text}\"") };
+    Some(format!("write it as a list of one: `{field}: [{item}]`"))
 }
 
 /// A list of texts that are not empty.

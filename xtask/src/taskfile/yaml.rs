@@ -116,7 +116,11 @@ fn conflict_markers(file: &Arc<str>, text: &str) -> Result<(), Diagnostics> {
 }
 
 fn syntax_error(file: &Arc<str>, error: &ScanError) -> Diagnostic {
-    let place = place(file, *error.marker());
+    let mut place = place(file, *error.marker());
+    if matches!(error.kind(), ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation) {
+        // The parser stands behind the tab.
+        place.column = place.column.saturating_sub(1).max(1);
+    }
     let refuse = |what: &str| Diagnostic::error(format!("`{file}` {what}")).at(place.clone());
     match error.kind() {
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation => {
@@ -317,7 +321,9 @@ impl Builder {
     fn finish(mut self) -> Result<Node, Diagnostics> {
         if self.root.is_none() && self.errors.is_empty() {
             let at = Place { file: self.file.clone(), line: 1, column: 1 };
-            self.errors.push(Diagnostic::error(format!("`{}` is empty", self.file)).at(at));
+            self.errors.push(
+                Diagnostic::error(format!("`{}` is empty", self.file)).at(at).help("begin with the line `version: 1`"),
+            );
         }
         let Self { errors, root, .. } = self;
         errors.finish()?;

@@ -119,7 +119,10 @@ fn s1_tags_documents_directives() {
 #[test]
 fn s1_empty() {
     for empty in ["", "\n\n", "# only a comment\n"] {
-        assert_eq!(refused(empty.as_bytes()), "error: `tasks.yaml` is empty\n  --> tasks.yaml:1:1");
+        assert_eq!(
+            refused(empty.as_bytes()),
+            "error: `tasks.yaml` is empty\n  --> tasks.yaml:1:1\n  help: begin with the line `version: 1`"
+        );
     }
 }
 

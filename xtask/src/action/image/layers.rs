@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::build::bytes;
 use super::veil::Veil;
 use crate::action::Output;
 use crate::docker::{BuildEvent, StepState};
@@ -23,7 +24,8 @@ pub(super) struct Narrator<'a> {
     steps: HashMap<Arc<str>, BuildStep>,
     order: Vec<Arc<str>>,
     partial: HashMap<Arc<str>, Vec<u8>>,
-    label: String,
+    /// When each transfer was first heard of, for its rate.
+    transfers: HashMap<String, Instant>,
     done: u64,
 }
 
@@ -41,7 +43,7 @@ impl<'a> Narrator<'a> {
             steps: HashMap::new(),
             order: Vec::new(),
             partial: HashMap::new(),
-            label: label.to_owned(),
+            transfers: HashMap::new(),
             done: 0,
         };
         narrator.line(Stream::Stdout, &format!("building {label}"));
@@ -65,10 +67,7 @@ impl<'a> Narrator<'a> {
     pub(super) fn event(&mut self, event: BuildEvent) {
         match event {
             BuildEvent::Step { id, name, index, total, state } => {
-                let shown = match (index, total) {
-                    (Some(index), Some(total)) => format!("[{index}/{total}] {name}"),
-                    _ => name.to_string(),
-                };
+                let shown = step_name(&name, index, total);
                 let is_chore = index.is_none();
                 if !is_chore {
                     self.keep(&id, &name, &state);
@@ -76,7 +75,7 @@ impl<'a> Narrator<'a> {
                 match state {
                     StepState::Started => {
                         let total = u64::from(total.unwrap_or(0));
-                        self.out.progress(u64::from(index.unwrap_or(0)), total, &format!("{} {shown}", self.label));
+                        self.out.progress(u64::from(index.unwrap_or(0)), total, &without_flags(&shown));
                     }
                     StepState::Cached if is_chore => {}
                     StepState::Cached => self.line(Stream::Stdout, &format!("{shown}  CACHED")),
@@ -93,11 +92,28 @@ impl<'a> Narrator<'a> {
                     }
                 }
             }
-            BuildEvent::Log { step, bytes, stream } => self.output(&step, stream, &bytes),
+            // Both streams alike: package managers chatter on the one for errors while all is well. What matters is in
+            // the log, and on the screen if the step fails.
+            BuildEvent::Log { step, bytes, .. } => self.output(&step, &bytes),
             BuildEvent::Transfer { what, done, total, .. } => {
-                self.out.progress(done, total.unwrap_or(0), &format!("{} {what}", self.label));
+                let text = self.transfer(&what, done, total);
+                self.out.progress(done, total.unwrap_or(0), &text);
             }
             BuildEvent::Warning { text } => self.line(Stream::Stderr, &format!("warning: {text}")),
+        }
+    }
+
+    /// What moves, how much of it has moved, and how fast.
+    fn transfer(&mut self, what: &str, done: u64, total: Option<u64>) -> String {
+        let since = self.transfers.entry(what.to_owned()).or_insert_with(Instant::now).elapsed().as_secs_f64();
+        match total {
+            _ if done == 0 => what.to_owned(),
+            None => format!("{what} {}", bytes(done)),
+            Some(total) if since < 1.0 => format!("{what} {} of {}", bytes(done), bytes(total)),
+            Some(total) => {
+                let rate = bytes((done as f64 / since) as u64);
+                format!("{what} {} of {}, {rate}/s", bytes(done), bytes(total))
+            }
         }
     }
 
@@ -122,13 +138,13 @@ impl<'a> Narrator<'a> {
     }
 
     /// Whole lines as they come.
-    fn output(&mut self, step: &Arc<str>, stream: Stream, bytes: &[u8]) {
+    fn output(&mut self, step: &Arc<str>, bytes: &[u8]) {
         let mut pending = self.partial.remove(step).unwrap_or_default();
         pending.extend_from_slice(bytes);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
             let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
-            self.said(step, stream, &text);
+            self.said(step, &text);
         }
         self.partial.insert(step.clone(), pending);
     }
@@ -136,15 +152,44 @@ impl<'a> Narrator<'a> {
     fn flush(&mut self, step: &Arc<str>) {
         if let Some(rest) = self.partial.remove(step).filter(|rest| !rest.is_empty()) {
             let text = String::from_utf8_lossy(&rest).into_owned();
-            self.said(step, Stream::Stdout, &text);
+            self.said(step, &text);
         }
     }
 
-    fn said(&mut self, step: &Arc<str>, stream: Stream, text: &str) {
-        self.line(stream, &format!("    {text}"));
+    fn said(&mut self, step: &Arc<str>, text: &str) {
+        self.line(Stream::Stdout, &format!("    {text}"));
         let text = self.veil.hide(text).into_owned();
         if let Some(step) = self.steps.get_mut(step) {
             step.logs.push(text);
         }
+    }
+}
+
+/// `[2/5] RUN make`. The name of a step of a named stage has its number already: `[builder 2/5] RUN make`.
+fn step_name(name: &str, index: Option<u32>, total: Option<u32>) -> String {
+    match (index, total) {
+        (Some(index), Some(total)) if !name.starts_with('[') => format!("[{index}/{total}] {name}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Without mounts and the like, which hide on one line what is run.
+fn without_flags(step: &str) -> String {
+    let words = step
+        .split(' ')
+        .filter(|word| !["--mount=", "--network=", "--chown="].iter().any(|flag| word.starts_with(flag)));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_in_few_words() {
+        assert_eq!(step_name("RUN make", Some(2), Some(5)), "[2/5] RUN make");
+        assert_eq!(step_name("[builder 2/5] RUN make", Some(2), Some(5)), "[builder 2/5] RUN make");
+        assert_eq!(step_name("exporting layers", None, None), "exporting layers");
+        assert_eq!(without_flags("[2/5] RUN --mount=type=cache,id=pip pip install x"), "[2/5] RUN pip install x");
     }
 }

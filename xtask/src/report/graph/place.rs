@@ -12,6 +12,13 @@ pub(super) struct Places {
     pub columns: Vec<Vec<usize>>,
 }
 
+impl Places {
+    /// All nodes, each after what it needs (where no cycle forbids it).
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> + '_ {
+        self.columns.iter().flatten().copied()
+    }
+}
+
 /// Each node one column after the last thing it needs. Edges that close a cycle are ignored.
 fn ranks(graph: &Indexed<'_>) -> Vec<usize> {
     let count = graph.nodes.len();
