@@ -4,11 +4,15 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "support/handbook.rs"]
+mod page;
+
 mod environments_live {
     mod builds;
     mod cache;
     mod ends;
     mod files;
+    mod handbook;
     mod kept;
     mod lab;
     mod scripts;

@@ -17,20 +17,24 @@ mod doit;
 mod editors;
 #[path = "project/embed.rs"]
 mod embed;
+#[path = "project/errors_page.rs"]
+mod errors_page;
 #[path = "project/expect.rs"]
 mod expect;
+#[path = "support/handbook.rs"]
+mod handbook;
 #[path = "project/hooks.rs"]
 mod hooks;
 #[path = "project/init.rs"]
 mod init;
 #[path = "project/narrow.rs"]
 mod narrow;
+#[path = "project/pages.rs"]
+mod pages;
 #[path = "project/play.rs"]
 mod play;
 #[path = "project/process.rs"]
 mod process;
-#[path = "project/readme.rs"]
-mod readme;
 #[path = "project/seeds.rs"]
 mod seeds;
 #[path = "project/space.rs"]

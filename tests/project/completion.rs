@@ -99,6 +99,37 @@ fn fish_completes_commands_tasks_params_and_choices() {
     }
 }
 
+/// Elvish says on a terminal only what it would offer: cutting it down to what was typed is its own affair.
+#[test]
+fn elvish_completes_commands_tasks_params_and_choices() {
+    let space = project();
+    space.write(".setup", &script("elvish"));
+    let mut asked = "eval (slurp < .setup)\n".to_owned();
+    for (typed, _) in CASES {
+        let words: Vec<String> = typed.split(' ').map(|word| format!("'{word}'")).collect();
+        asked += &format!("$edit:completion:arg-completer[{}] {} | to-lines >> .said\n", words[0], words.join(" "));
+        asked += "echo === >> .said\n";
+    }
+    space.write(".ask.elv", &(asked + "exit\n"));
+    let output = Command::new("script")
+        .args(["--quiet", "--command", "elvish -rc .ask.elv", "/dev/null"])
+        .current_dir(space.root())
+        .env("HOME", space.root())
+        .env("TERM", "xterm")
+        .env_remove("XTASK_FILE")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("script is needed");
+    let said = std::fs::read_to_string(space.path(".said")).unwrap_or_default();
+    let answers: Vec<&str> = said.split("===\n").collect();
+    assert_eq!(answers.len(), CASES.len() + 1, "{said}{}", String::from_utf8_lossy(&output.stdout));
+    for ((typed, wanted), answer) in CASES.iter().zip(answers) {
+        // A value that is joined to its option, and a path, are completed as they stand.
+        let wanted = wanted.trim_end().rsplit(' ').next().expect("a word");
+        assert!(answer.lines().any(|line| line == wanted), "`{typed}` gave\n{answer}");
+    }
+}
+
 /// What the program answers to a script.
 fn answer(space: &Space, shell: &str, words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))

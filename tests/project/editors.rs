@@ -50,7 +50,8 @@ fn yaml(text: &str) -> Value {
 /// Blocks of a page that are marked as YAML and begin a whole file.
 fn examples(page: &str, marker: &str) -> Vec<(String, Value)> {
     let text = std::fs::read_to_string(root().join(page)).expect(page);
-    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    // Behind the language may stand the name of a file.
+    let blocks = text.split("```yaml").skip(1).filter_map(|rest| rest.split_once('\n')?.1.split("```").next());
     let whole = blocks.filter(|block| block.lines().any(|line| line.starts_with(marker)));
     whole.enumerate().map(|(number, block)| (format!("{page}#{number}"), yaml(block))).collect()
 }

@@ -10,10 +10,10 @@ pub(super) struct Cli {
     pub command: Command,
 }
 
-const AFTER: &str = "Tasks are commands, too: `cargo xtask NAME` (or `cargo xtask run NAME`) runs the task NAME of \
-tasks.yaml, and its params are its flags: `cargo xtask NAME --help`. `cargo xtask watch NAME` runs it again and again as \
-its inputs change.\nOptions of a run (see `cargo xtask run --help`) may stand before or behind the names of tasks.\n\n\
-Exit codes: 0 done or up to date, 1 a task failed, 2 error while executing, 3 error before anything ran, 130 interrupted";
+const AFTER: &str = "Tasks are commands, too: `cargo xtask NAME` runs the task NAME of tasks.yaml with everything it \
+needs, and its params are its flags: `cargo xtask NAME --help`. Options of a run (`cargo xtask run --help`) may stand \
+before or behind the names of tasks.\n\nExit codes: 0 done or up to date, 1 a task failed, 2 error while executing, 3 error \
+before anything ran, 130 interrupted";
 
 /// `run` and plain tasks: parsed apart, because tasks bring options of their own.
 #[derive(Parser, Debug)]

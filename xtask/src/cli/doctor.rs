@@ -135,6 +135,20 @@ const ITEMS: &[Item] = &[
     Item { name: "zsh", purpose: "tests of completion", need: Need::Tests, programs: &["zsh"], package: "zsh" },
     Item { name: "fish", purpose: "tests of completion", need: Need::Tests, programs: &["fish"], package: "fish" },
     Item {
+        name: "elvish",
+        purpose: "tests of completion",
+        need: Need::Tests,
+        programs: &["elvish"],
+        package: "elvish",
+    },
+    Item {
+        name: "tmux",
+        purpose: "tests of the live display",
+        need: Need::Tests,
+        programs: &["tmux"],
+        package: "tmux",
+    },
+    Item {
         name: "jsonschema",
         purpose: "tests of the schemas",
         need: Need::Tests,

@@ -6,6 +6,7 @@ use super::project::{self, LoadOptions};
 use super::{args, run, words};
 use crate::model::task::{Param, ParamKind, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, Task, words as text};
+use crate::report::paint::{Paint, Tone};
 use crate::world::World;
 
 const WATCH: &str = "\nOptions of the watch:
@@ -14,8 +15,49 @@ const WATCH: &str = "\nOptions of the watch:
       --bell              Ring the terminal's bell after each round
       --poll              Look at the files again and again instead of asking the system";
 
+/// The commands by what they are for, in the order in which people meet them. Each is in one group (a test).
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Run tasks", &["run", "watch", "list", "explain", "graph", "history"]),
+    ("Change what is remembered", &["accept", "forget", "ignore", "clean"]),
+    ("The stack and its images", &["spec", "affected", "report", "tags", "ci-plan"]),
+    ("Environments and hosts", &["env", "hosts"]),
+    ("Begin, and fit in", &["init", "import", "hooks", "schema", "completions", "man", "doctor"]),
+    ("This project", &["ci", "soak"]),
+];
+
+/// What `cargo xtask --help` says: all commands in their groups.
+pub(super) fn overview(paint: Paint) -> String {
+    let commands = super::task_command::all_commands();
+    let about = |name: &str| {
+        let found = commands.get_subcommands().find(|command| command.get_name() == name);
+        found.and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default()
+    };
+    let head = |text: &str| paint.tone(Tone::Good, text);
+    let mut page = commands.get_about().map(ToString::to_string).unwrap_or_default();
+    page += &format!("\n\n{} cargo xtask [TASK | COMMAND] [OPTIONS]\n", head("Usage:"));
+    let width = GROUPS.iter().flat_map(|(_, names)| names.iter()).map(|name| name.len()).max().unwrap_or(0);
+    for (title, names) in GROUPS {
+        page += &format!("\n{}\n", head(&format!("{title}:")));
+        for name in *names {
+            page += &format!("  {}  {}\n", paint.tone(Tone::Busy, &format!("{name:width$}")), about(name));
+        }
+    }
+    page += &format!("\n{}\n", head("Options:"));
+    for (name, about) in
+        [("-h, --help", "Print help; also behind a command or a task"), ("-V, --version", "Print version")]
+    {
+        page += &format!("  {}  {about}\n", paint.tone(Tone::Busy, &format!("{name:13}")));
+    }
+    let after = commands.get_after_help().map(ToString::to_string).unwrap_or_default();
+    format!("{page}\n{after}")
+}
+
 /// The words that help is asked for: `run`, `watch` or names of tasks. `None`: it is not, or clap knows the answer.
 pub(super) fn asked(line: &[String], is_task: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
+    let is_ask = |word: &String| matches!(word.as_str(), "--help" | "-h" | "help");
+    if matches!(line, [only] if is_ask(only)) {
+        return Some(Vec::new());
+    }
     if let [first, second, rest @ ..] = line
         && first == "help"
     {
@@ -32,6 +74,11 @@ pub(super) fn asked(line: &[String], is_task: &dyn Fn(&str) -> bool) -> Option<V
 
 /// Shows it. False if a named task has an option `--help` of its own.
 pub(super) fn help(line: &[String], world: &World) -> Result<bool, Diagnostics> {
+    if line.is_empty() {
+        let (_, paint) = super::out_style("auto", world);
+        world.out.line(&overview(paint));
+        return Ok(true);
+    }
     let names: Vec<&String> = line.iter().filter(|word| !word.starts_with('-')).collect();
     let (names, watch) = match names[..] {
         [first, ref rest @ ..] if first == "run" || first == "watch" => (rest, first == "watch"),
@@ -42,7 +89,7 @@ pub(super) fn help(line: &[String], world: &World) -> Result<bool, Diagnostics> 
         if watch {
             command = command.name("cargo xtask watch").about("Run tasks, and run them again when their inputs change");
         }
-        let rendered = command.render_help().to_string();
+        let rendered = super::clap_text(&command.render_help(), world);
         world.out.line(&format!("{}{}", rendered.trim_end(), if watch { format!("\n{WATCH}") } else { String::new() }));
         return Ok(true);
     }
@@ -133,4 +180,21 @@ fn right(param: &Param) -> String {
     }
     words.retain(|word| !word.is_empty());
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        grouped.sort_unstable();
+        let commands = super::super::task_command::all_commands();
+        let mut all: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+        let page = overview(Paint::default());
+        assert!(page.contains("\n  watch        Run tasks again"), "{page}");
+    }
 }

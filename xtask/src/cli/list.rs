@@ -10,6 +10,8 @@ use super::run::{self, Prepared};
 use crate::engine::{self, Options, Status};
 use crate::graph::{self, Selection, TaskId};
 use crate::model::{Diagnostic, Diagnostics, Reason, StopToken, Task};
+use crate::report::layout;
+use crate::report::paint::Tone;
 use crate::world::World;
 
 pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
@@ -46,6 +48,7 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
         return Ok(0);
     }
     let width = ids.iter().map(|id| graph.name(*id).chars().count()).max().unwrap_or(0);
+    let (columns, paint) = super::out_style(&args.file.color, world);
     for id in ids {
         let task = graph.task(id);
         let letter = letter(status.get(&id));
@@ -57,7 +60,10 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
         }
         let mark = if args.status { format!("{letter} ") } else { String::new() };
         let doc = if args.quiet { "" } else { first_line(task) };
-        world.out.line(format!("{mark}{:width$}   {doc}", task.name).trim_end());
+        // On a terminal a task has a line, and no more.
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(mark.len() + width + 3).max(8));
+        let name = paint.tone(Tone::Strong, &layout::pad(&task.name, width));
+        world.out.line(format!("{mark}{name}   {}", layout::cut(doc, room)).trim_end());
         if args.deps {
             for edge in &graph.node(id).needs {
                 world.out.line(&format!("{}- {}", " ".repeat(mark.len()), graph.name(edge.to)));
@@ -67,7 +73,7 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
     Ok(0)
 }
 
-/// A bare call without default tasks: what there is, and how to go on.
+/// A bare call without default tasks: what there is.
 pub(super) fn overview(world: &World) -> Result<u8, Diagnostics> {
     let args = ListArgs {
         file: super::args::FileArgs { file: None, dir: None, seek_file: false, no_seek: false, color: "auto".into() },
@@ -81,7 +87,9 @@ pub(super) fn overview(world: &World) -> Result<u8, Diagnostics> {
         json: false,
         tasks: Vec::new(),
     };
-    list(&args, world)
+    let exit = list(&args, world)?;
+    world.err.line("note: `config.default_tasks` is empty, so nothing was run; run one: cargo xtask NAME");
+    Ok(exit)
 }
 
 fn with_members(graph: &graph::Graph, tasks: &[TaskId]) -> Vec<TaskId> {

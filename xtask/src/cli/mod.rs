@@ -127,12 +127,19 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
 fn usage(error: &clap::Error, world: &World) -> u8 {
     let text = error.render();
     if error.use_stderr() {
-        world.err.line(text.to_string().trim_end());
+        let on = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
+        world.err.line(if on { text.ansi().to_string() } else { text.to_string() }.trim_end());
         EXIT_USAGE
     } else {
-        world.out.line(text.to_string().trim_end());
+        world.out.line(clap_text(&text, world).trim_end());
         0
     }
+}
+
+/// Text of clap for stdout, in its colours where there are any.
+fn clap_text(text: &clap::builder::StyledStr, world: &World) -> String {
+    let (_, paint) = out_style("auto", world);
+    if paint.on { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// Shows errors that belong to no run.

@@ -25,6 +25,8 @@ pub(super) fn page([tasks, spec]: &[Value; 2]) -> String {
     for (code, meaning) in EXIT_CODES {
         let _ = writeln!(text, "| {code} | {meaning} |");
     }
+    reasons(&mut text);
+    text.push_str("\n## Errors\n\nAll messages, what to do about each, and the exit code: [errors.md](errors.md).\n");
     text.push_str("\n## Fields of tasks.yaml\n");
     fields(&mut text, "The file", &tasks["properties"]);
     fields(&mut text, "`config`", &tasks["properties"]["config"]["properties"]);
@@ -51,6 +53,21 @@ const EXIT_CODES: &[(u8, &str)] = &[
     (3, "an error before anything ran: command line, tasks.yaml, spec, graph"),
     (130, "interrupted"),
 ];
+
+/// Why a task runs: the kinds of `--reporter json` and of `explain --json`, with the words that people see.
+fn reasons(text: &mut String) {
+    text.push_str(
+        "\n## Reasons\n\nWhy a task runs, as `explain`, a dry run and `--reporter json` say it. A kind may have more than one \
+         form; its other facts stand beside `kind`.\n\n| kind | in words, for example | facts | what it means |\n|---|---|---|---|\n",
+    );
+    for (reason, meaning) in crate::model::reason::examples() {
+        let facts = reason.to_json();
+        let facts = facts.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "kind");
+        let facts: Vec<String> = facts.map(|name| format!("`{name}`")).collect();
+        let words = reason.to_string();
+        let _ = writeln!(text, "| `{}` | {} | {} | {meaning} |", reason.kind(), cell(&words), facts.join(", "));
+    }
+}
 
 fn about(command: &Command) -> String {
     cell(&command.get_about().map(ToString::to_string).unwrap_or_default())

@@ -155,6 +155,62 @@ impl Reason {
     }
 }
 
+/// One reason of each form with what it means, for the reference.
+pub fn examples() -> Vec<(Reason, &'static str)> {
+    use Reason::*;
+    let text = str::to_owned;
+    let (old, new) = (|| text("1f0c…"), || text("9d4e…"));
+    vec![
+        (NeverRan, "there is no record of a success"),
+        (NoDependencies, "nothing could say that it is up to date; give it `file_dep`, `uptodate` or `run: once`"),
+        (UptodateFalse { item: text("test -e out/done") }, "an item of `uptodate` says no"),
+        (TargetMissing { path: text("out/report.txt") }, "a target is not there"),
+        (TargetChanged { path: text("out/report.txt") }, "a target has other content than the task gave it"),
+        (FileDepChanged { path: text("src/a.txt"), old: old(), new: new() }, "an input has other content"),
+        (
+            ContextChanged { image: text("base"), path: text("images/base/setup.sh"), old: old(), new: new() },
+            "a file that the build of the image can see has other content",
+        ),
+        (FileDepAdded { path: text("src/b.txt") }, "a pattern matches a file that it did not"),
+        (FileDepRemoved { path: text("src/b.txt") }, "a file that was an input is none any more"),
+        (
+            DefinitionChanged { field: text("actions[0]"), old: text("make"), new: text("make all") },
+            "the task itself was edited",
+        ),
+        (
+            ResultChanged { task: text("version"), old: text("1.0"), new: text("1.1") },
+            "a `result_dep` came to another result",
+        ),
+        (
+            ParamChanged { param: text("level"), old: text("low"), new: text("high") },
+            "a param that it uses has another value",
+        ),
+        (
+            EnvChanged { variable: text("CC"), old: text("gcc"), new: text("clang") },
+            "a variable of `env` or `pass_env` differs",
+        ),
+        (Always, "`-a` was given"),
+        (Forgotten, "`forget` removed its record"),
+        (Interrupted, "its last run was cut short"),
+        (LastFailed, "its last run failed"),
+        (InputChangedDuringRun { path: text("src/a.txt") }, "what it made may be of the older content"),
+        (ImageMissing { image: text("base"), key: text("4f2a…") }, "neither the engine nor the registry has the image"),
+        (
+            RemoteDiffers { reference: text("registry/lab/base:1.0"), old: text("absent"), new: new() },
+            "the tag in the registry is not what it should be",
+        ),
+        (
+            ParentChanged { image: text("mid"), parent: text("base"), old: old(), new: new() },
+            "the image is built on another one now",
+        ),
+        (
+            BaseMoved { base: text("debian:bookworm-slim"), old: old(), new: new() },
+            "an image from outside is another one now",
+        ),
+        (FullRebuild { why: text("`images/spec.yml` changed") }, "the spec's `change_policy` asks for it"),
+    ]
+}
+
 /// Names of the variants, for reading their JSON form.
 const VARIANTS: [&str; 23] = [
     "NeverRan",
@@ -214,6 +270,22 @@ impl fmt::Display for Reason {
             Self::FullRebuild { why } => write!(f, "full rebuild: {why}"),
             Self::BaseMoved { base, old, new } => write!(f, "base `{base}` moved: {old} → {new}"),
             Self::ContextChanged { path, .. } => write!(f, "`{path}` in its build context changed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_an_example_of_each_form() {
+        let all = examples();
+        let mut seen: Vec<_> = all.iter().map(|(reason, _)| std::mem::discriminant(reason)).collect();
+        seen.dedup();
+        assert_eq!(seen.len(), VARIANTS.len());
+        for (reason, _) in all {
+            assert_eq!(Reason::from_json(&reason.to_json()), Some(reason));
         }
     }
 }
