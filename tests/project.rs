@@ -35,6 +35,8 @@ mod pages;
 mod play;
 #[path = "project/process.rs"]
 mod process;
+#[path = "project/resize.rs"]
+mod resize;
 #[path = "project/seeds.rs"]
 mod seeds;
 #[path = "project/space.rs"]

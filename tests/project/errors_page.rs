@@ -38,7 +38,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
             if !["tests", "testing"].contains(&name.as_str()) {
                 sources(&path, found);
             }
-        } else if name.ends_with(".rs") && !name.contains("test") {
+        } else if path.extension().is_some_and(|kind| kind == "rs") && !name.contains("test") {
             found.push(path);
         }
     }
@@ -129,7 +129,9 @@ fn page() -> String {
         sources(&root().join("xtask/src").join(room), &mut files);
         files.sort();
         let mut found = Found::new();
-        files.iter().for_each(|file| read(&std::fs::read_to_string(file).expect("a source"), &mut found));
+        for file in files {
+            read(&std::fs::read_to_string(file).expect("a source"), &mut found);
+        }
         page += &format!("\n## {title}\n\nExit code {exit}.\n\n| message | what to do |\n|---|---|\n");
         for (message, helps) in found {
             page += &format!("| {message} | {} |\n", helps.join("; or "));

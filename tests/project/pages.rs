@@ -57,7 +57,9 @@ fn pages() -> Vec<(String, String)> {
     for entry in std::fs::read_dir(root().join("docs")).expect("docs").flatten() {
         names.push(format!("docs/{}", entry.file_name().to_string_lossy()));
     }
-    names.retain(|name| name.ends_with(".md") && !NO_PROSE.contains(&name.as_str()));
+    names.retain(|name| {
+        Path::new(name).extension().is_some_and(|kind| kind == "md") && !NO_PROSE.contains(&name.as_str())
+    });
     names.sort();
     names.iter().map(|name| (name.clone(), std::fs::read_to_string(root().join(name)).expect("a page"))).collect()
 }

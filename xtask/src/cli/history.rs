@@ -42,7 +42,12 @@ pub(super) fn history(args: &HistoryArgs, world: &World) -> Result<u8, Diagnosti
     if args.json {
         db.runs(args.limit)?.iter().for_each(|run| world.out.line(&run_json(run).to_string()));
     } else {
-        print(&history::runs(&all(&db, args.limit)?, columns, paint), world);
+        let runs = all(&db, args.limit)?;
+        if runs.is_empty() {
+            world.err.line("note: no run is remembered yet");
+        } else {
+            print(&history::runs(&runs, columns, paint), world);
+        }
     }
     Ok(0)
 }

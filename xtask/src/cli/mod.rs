@@ -156,7 +156,10 @@ fn show_with_source(world: &World, problems: &Diagnostics, words: &[String]) {
 fn show_from(world: &World, problems: &Diagnostics, root: Option<std::path::PathBuf>) {
     let mut options = report::Options::new(Box::new(world.out.clone()), Box::new(world.err.clone()));
     options.color = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
-    options.source = root.map(run::source_below);
+    // What is rendered may be newer than the file of that name, which is written by a run.
+    options.source = root.map(run::source_below).map(|source| -> report::options::SourceFn {
+        std::sync::Arc::new(move |file: &str| if file.starts_with(".xtask/") { None } else { source(file) })
+    });
     let mut reporter = report::make(report::Kind::Plain, options);
     reporter.diagnostics(&problems.0);
     reporter.finish();

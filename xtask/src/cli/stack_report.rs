@@ -41,7 +41,10 @@ pub(super) fn report(args: &ReportArgs, world: &World) -> Result<u8, Diagnostics
     }
     let view = view(&mut project, &stack, &graph, engine.as_ref());
     let text = if args.format == "json" { as_json(&view).to_string() } else { stack_page::html(&view) };
-    match &args.output {
+    // A page of HTML is nothing to look at in a terminal.
+    let beside = (world.out_is_tty && args.format != "json")
+        .then(|| place.root.join(crate::store::STATE_DIR).join("report.html").display().to_string());
+    match args.output.as_ref().or(beside.as_ref()) {
         None => world.out.line(text.trim_end()),
         Some(file) => {
             let failed = |error| Diagnostic::error(format!("`{file}` cannot be written")).cause(error);

@@ -156,6 +156,7 @@ impl Reason {
 }
 
 /// One reason of each form with what it means, for the reference.
+#[allow(clippy::enum_glob_use, reason = "a table of all of them")]
 pub fn examples() -> Vec<(Reason, &'static str)> {
     use Reason::*;
     let text = str::to_owned;

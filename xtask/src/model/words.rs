@@ -20,7 +20,7 @@ pub fn closest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= 3 && *distance * 2 <= letters(name).max(2))
+        .filter(|(distance, name)| *distance <= 3 && *distance * 3 <= letters(name) + 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

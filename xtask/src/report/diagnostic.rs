@@ -38,7 +38,9 @@ pub fn render_with(diagnostic: &Diagnostic, paint: Paint, source: Option<Source<
     for (label, lines) in parts {
         let tone = if label == "help:" { Tone::Good } else { Tone::Strong };
         for line in lines {
-            text.push_str(&format!("  {} {}\n", paint.tone(tone, label), clean::text(line, false)));
+            // Lines of a longer text stand below its first.
+            let line = clean::text(line, false).replace('\n', "\n    ");
+            text.push_str(&format!("  {} {line}\n", paint.tone(tone, label)));
         }
     }
     text

@@ -61,8 +61,8 @@ fn exit(code: u8) -> Cell {
 
 /// The runs, one per line, in the order given.
 pub fn runs(runs: &[PastRun], columns: Option<usize>, paint: Paint) -> String {
-    let mut table = Table::with_head(&["run", "started", "time", "exit", "ran", "failed", "up to date", "command"])
-        .right(&[0, 2, 3, 4, 5, 6]);
+    let mut table =
+        Table::with_head(&["run", "started", "time", "exit", "ran", "failed", "command"]).right(&[0, 2, 3, 4, 5]);
     for run in runs {
         let number = |wanted: &[Outcome]| run.tasks.iter().filter(|task| wanted.contains(&task.outcome)).count();
         table.row([
@@ -72,7 +72,6 @@ pub fn runs(runs: &[PastRun], columns: Option<usize>, paint: Paint) -> String {
             exit(run.exit),
             number(&[Outcome::Ran]).to_string().into(),
             number(&[Outcome::Failed, Outcome::Error]).to_string().into(),
-            number(&[Outcome::UpToDate]).to_string().into(),
             run.command.as_str().into(),
         ]);
     }
@@ -115,7 +114,7 @@ pub fn compare(old: &PastRun, new: &PastRun, columns: Option<usize>, paint: Pain
         let side = |task: Option<&PastTask>| match task {
             Some(task) if task.outcome == Outcome::UpToDate => [outcome(task.outcome), Cell::default()],
             Some(task) => [outcome(task.outcome), time(task.seconds).into()],
-            None => [Cell::toned(Tone::Dim, "not in it"), Cell::default()],
+            None => [Cell::toned(Tone::Dim, "did not run"), Cell::default()],
         };
         let ([a, b], [c, d]) = (side(one), side(two));
         table.row([name.as_str().into(), a, b, c, d, change]);
@@ -235,10 +234,10 @@ mod tests {
     #[test]
     fn runs_are_lines() {
         let wanted = "\
-run  started               time  exit  ran  failed  up to date  command
-  1  2026-11-21 10:00    1m 01s     0    3       0           0  build-stack
-  2  2026-11-22 10:00    1m 01s     1    1       1           1  build-stack
-  3  2026-11-23 10:00    1m 01s     0    1       1           0  build-stack
+run  started               time  exit  ran  failed  command
+  1  2026-11-21 10:00    1m 01s     0    3       0  build-stack
+  2  2026-11-22 10:00    1m 01s     1    1       1  build-stack
+  3  2026-11-23 10:00    1m 01s     0    1       1  build-stack
 ";
         assert_eq!(
             runs(&sample(), None, Paint::default()),

@@ -89,7 +89,7 @@ svg .node.bad rect { fill: color-mix(in srgb, var(--bad) 18%, var(--bg)); }
 svg .node.warn rect { fill: color-mix(in srgb, var(--warn) 16%, var(--bg)); }
 svg .node.unmet rect { fill: color-mix(in srgb, var(--unmet) 16%, var(--bg)); }
 svg .node { cursor: pointer; outline: none; } svg .node:hover rect, svg .node:focus-visible rect { stroke-width: 3; }
-svg .chosen rect { stroke: var(--path); stroke-width: 3; } svg .edge.implied { opacity: .18; }
+svg .node.chosen rect { stroke: var(--path); stroke-width: 3; stroke-dasharray: none; } svg .edge.implied { opacity: .18; }
 svg .edge.lit { stroke: var(--path); stroke-width: 1.8; opacity: 1; }
 svg .inside { fill: var(--bg); }
 pre.wide { padding: 1rem; white-space: pre-wrap; } summary { cursor: pointer; padding: .3rem 0; }

@@ -178,7 +178,7 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
 /// Milliseconds where hundredths of a second would all look alike.
 fn short(time: Duration) -> String {
     match time.as_secs_f64() * 1e3 {
-        millis if millis == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         millis if millis < 10.0 => format!("{millis:.1} ms"),
         millis if millis < 1_000.0 => format!("{millis:.0} ms"),
         _ => layout::duration(time),

@@ -31,6 +31,10 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
         ];
         table.row(cells);
     }
+    if table.is_empty() {
+        world.err.line("note: there is no environment; make one: a folder environments/NAME_environment with metadata.yml and a Dockerfile_NAME_environment");
+        return Ok(0);
+    }
     let (columns, paint) = crate::cli::out_style(&args.file.color, world);
     world.out.line(table.render(columns, paint).trim_end_matches('\n'));
     Ok(0)
