@@ -35,6 +35,9 @@ class Container:
         labels = ["--label", "xtask.role=image-test"]
         if os.environ.get("XTASK_RUN_ID"):
             labels += ["--label", f"xtask.run={os.environ['XTASK_RUN_ID']}"]
+        if os.environ.get("XTASK_OWNER"):
+            # A run that is killed leaves its containers to the next one, which knows them by this.
+            labels += ["--label", f"dev.xtask.owner={os.environ['XTASK_OWNER']}"]
         if not health:
             labels.append("--no-healthcheck")
         try:

@@ -6,12 +6,16 @@ mod chain_live {
     mod bases;
     mod begins;
     mod brought;
+    mod builder;
     mod changes;
+    mod datahub;
     mod ends;
+    mod engine_faults;
     mod errors;
     mod handbook;
     mod handover;
     mod hostile;
+    mod jupyter;
     mod outputs;
     mod partial;
     mod platforms;

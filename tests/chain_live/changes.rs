@@ -120,3 +120,18 @@ fn a_child_is_built_on_the_planned_parent_whoever_bears_its_names() {
     assert_eq!(space.layers("leaf").len(), 4, "nothing of `side` is in it");
     assert!(space.cat("leaf", "/note/mid.txt").ends_with("another line"));
 }
+
+#[test]
+fn many_images_are_asked_about_at_once_and_none_is_missed() {
+    let space = Space::new("many");
+    let plans: String = ('a'..='h').map(|plan| format!("  {plan}: {{ tag_prefix: {plan} }}\n")).collect();
+    space.replace("images/spec.yml", "tag: { prefix: t }\n", &format!("plans:\n{plans}"));
+    space.run(&["build"]).fine();
+    assert_eq!(space.run(&["build"]).fine().started(), [""; 0]);
+    let name = |image: &str, plan: &str| format!("{}/{image}:{plan}", space.prefix);
+    docker(&["rmi", &name("mid", "c")]);
+    assert_eq!(space.run(&["build"]).fine().started(), ["build:mid"], "one name of one plan is gone");
+    docker(&["tag", &name("side", "h"), &name("leaf", "h")]);
+    assert_eq!(space.run(&["build"]).fine().started(), ["build:leaf"], "one name means another image");
+    assert_eq!(space.run(&["build"]).fine().started(), [""; 0]);
+}

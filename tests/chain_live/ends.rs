@@ -6,7 +6,7 @@ use super::program::{Running, processes_with, wait_for};
 use super::space::{IMAGES, Space, docker};
 
 /// A stack whose image `side` has a step that sleeps so long, under a mark that no other process has.
-fn sleeper(name: &str, builder: &str, seconds: &str) -> (Space, String) {
+pub fn sleeper(name: &str, builder: &str, seconds: &str) -> (Space, String) {
     let space = Space::new(&format!("{name}-{builder}"));
     let mark = format!("mark-of-{}", space.prefix);
     let line =
@@ -17,13 +17,13 @@ fn sleeper(name: &str, builder: &str, seconds: &str) -> (Space, String) {
     (space, mark)
 }
 
-fn containers(mark: &str) -> Vec<String> {
+pub fn containers(mark: &str) -> Vec<String> {
     let all = docker(&["ps", "--all", "--no-trunc", "--format={{.ID}} {{.Command}}"]);
     all.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect()
 }
 
 /// The program in the middle of that step.
-fn in_the_step(space: &Space, mark: &str) -> Running {
+pub fn in_the_step(space: &Space, mark: &str) -> Running {
     let running = Running::start(space.command(&["build:side", "--reporter", "json"]));
     wait_for("the step runs", || !processes_with(mark).is_empty());
     running

@@ -133,6 +133,19 @@ fn missing_parents() {
 }
 
 #[test]
+fn errors_in_a_rendered_dockerfile_are_those_of_its_templates() {
+    let space = Space::new("origin");
+    let text =
+        "{% macro fetch(what) -%}\nRUN [\"/tool\", \"say\", \"{{ what }}\"]\n  COPPY {{ what }} /x\n{%- endmacro %}\n";
+    space.write("images/macros.j2", text);
+    let head = "{% import \"macros.j2\" as m %}\n{# why\n   it is #}\nFROM {{ images.mid.image_name }}\n\n{{ m.fetch(\"one\") }}\n";
+    space.write("images/leaf/Dockerfile.j2", &format!("{head}COPY note.txt /note/leaf.txt\nCOPY nothing.txt /\n"));
+    space.check("error-in-macro", &space.say(&["build-stack"]));
+    space.replace("images/macros.j2", "COPPY {{ what }} /x", "ENV X={{ what }}");
+    space.check("error-in-template", &space.say(&calm(&["build:leaf"])));
+}
+
+#[test]
 fn bad_versions() {
     let space = Space::new("version");
     space.check("bad-version", &space.say(&["push", "--version", "1.0"]));

@@ -91,12 +91,12 @@ fn runs(mark: &str) -> bool {
 }
 
 #[test]
-fn a_stopped_build_leaves_nothing_running_in_buildkit() {
+fn k3_a_stopped_build_leaves_nothing_running_in_buildkit() {
     stops(Builder::BuildKit);
 }
 
 #[test]
-fn a_stopped_build_leaves_nothing_running_in_the_classic_builder() {
+fn k3_a_stopped_build_leaves_nothing_running_in_the_classic_builder() {
     stops(Builder::Classic);
 }
 

@@ -198,6 +198,9 @@ pub trait Chronicle: Send + Sync {
     /// # Errors
     /// It cannot be written down: the run ends with code 2.
     fn run_ended(&self, endings: &[Ending<'_>]) -> Result<(), Diagnostic>;
+
+    /// Told before the first action of each task: from then on, what was seen outside may be another.
+    fn task_starts(&self) {}
 }
 
 /// All kinds of actions and checks that a taskfile may use.

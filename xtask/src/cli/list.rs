@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::args::{ExplainArgs, ListArgs};
 use super::project::{self, LoadOptions, Read};
 use super::run::{self, Prepared};
+use crate::action::image::missed::{self, Told};
 use crate::engine::{self, Options, Status};
 use crate::graph::{self, Selection, TaskId};
+use crate::model::task::ActionKind;
 use crate::model::{Diagnostic, Diagnostics, Reason, StopToken, Task};
 use crate::report::layout;
 use crate::report::paint::Tone;
@@ -172,14 +174,20 @@ pub(super) fn explain(args: &ExplainArgs, world: &World) -> Result<u8, Diagnosti
     let mut items = Vec::new();
     for prediction in predictions.iter().filter(|prediction| wanted.contains(&prediction.id)) {
         would_run |= !matches!(prediction.status, Status::UpToDate | Status::Group | Status::Skipped | Status::Ignored);
+        let builds = last_builds(&prepared.project, prediction.id);
         if as_data {
             let mut object = status_json(&prediction.status);
             if let Some(map) = object.as_object_mut() {
                 map.insert("task".into(), Value::from(&*prediction.name));
+                if !builds.is_empty() {
+                    let builds = builds.iter().map(|(plan, told)| (plan.clone(), told.to_json()));
+                    map.insert("last_build".into(), Value::Object(builds.collect()));
+                }
             }
             items.push(object);
         } else if prediction.status != Status::Group || wanted.len() == 1 {
             world.out.line(text(&prediction.name, &prediction.status).trim_end());
+            tell_builds(&builds, world);
         }
     }
     if as_data {
@@ -188,6 +196,24 @@ pub(super) fn explain(args: &ExplainArgs, world: &World) -> Result<u8, Diagnosti
         world.out.line(&whole.to_string());
     }
     Ok(u8::from(would_run))
+}
+
+/// What the builder did for the image of a task when it was built last, by plan: the second level of an explanation.
+fn last_builds(project: &engine::Project, id: TaskId) -> Vec<(String, Told)> {
+    let image = project.graph.task(id).actions.iter().find_map(|action| match &action.kind {
+        ActionKind::BuiltIn { name, args } if &**name == "image_build" => {
+            args.value()["image"].as_str().map(str::to_owned)
+        }
+        _ => None,
+    });
+    image.map_or_else(Vec::new, |image| missed::last(&project.root, &image))
+}
+
+fn tell_builds(builds: &[(String, Told)], world: &World) {
+    for (plan, told) in builds {
+        let of = if builds.len() == 1 { String::new() } else { format!("{plan}: ") };
+        world.out.line(&format!("  {of}{}", told.line()));
+    }
 }
 
 fn text(name: &str, status: &Status) -> String {
@@ -235,6 +261,8 @@ fn explain_last(prepared: &Prepared, as_data: bool, world: &World) -> Result<u8,
                 for reason in reasons {
                     world.out.line(&format!("  {}", super::history::in_words(&reason)));
                 }
+                let id = prepared.selection.tasks.iter().find(|id| **graph.name(**id) == *row.task);
+                tell_builds(&id.map_or_else(Vec::new, |id| last_builds(&prepared.project, *id)), world);
             }
             return Ok(0);
         }

@@ -84,6 +84,7 @@ impl Run<'_> {
         let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
         job.targets =
             inputs::target_paths(&self.graph, id).into_iter().map(|path| (path.clone(), optional(&path))).collect();
+        self.project.actions.chronicles().iter().for_each(|one| one.task_starts());
         let (queue, alive) = (self.queue.clone(), self.alive.clone());
         self.crew.run(move || {
             let finished = guarded(|| worker::run(&job, &queue)).unwrap_or_else(Finished::broken);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::{Error, ErrorKind};
 
+use super::trace::Tracer;
 use crate::model::words::suggest;
 
 /// Where names of templates lead.
@@ -17,6 +18,8 @@ pub(super) struct Library {
     pub(super) read: Arc<Mutex<Read>>,
     /// Set when the macros that are shipped were asked for.
     pub(super) shipped: Arc<AtomicBool>,
+    /// Marks what is read, if it shall be known later where each line came from.
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 /// The macros that every template has, unless a file of the repository bears the name.
@@ -43,7 +46,10 @@ impl Library {
                 let detail = format!("includes `{name}`, which is a link out of its folder");
                 return Err(Error::new(ErrorKind::BadInclude, detail));
             }
-            let text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
+            let mut text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
+            if let Some(tracer) = &self.tracer {
+                text = tracer.mark(&file.to_string_lossy(), &text);
+            }
             self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), file);
             return Ok(Some(text));
         }

@@ -9,5 +9,6 @@ mod project;
 mod shell;
 pub mod task_text;
 pub mod template;
+mod trace;
 mod values;
 mod write;

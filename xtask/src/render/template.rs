@@ -14,7 +14,9 @@ use super::brought::{self, Asked, Brought};
 use super::dockerfile::instruction_count;
 use super::library::{Library, Read, SHIPPED};
 use super::problem::explain;
-use super::values::from_json;
+pub use super::trace::Trace;
+use super::trace::Tracer;
+pub use super::values::Values;
 use super::write::{Mode, Writer, lines, word};
 use crate::model::{Diagnostic, Place};
 
@@ -53,15 +55,11 @@ pub fn render(
     root: &Path,
     template: &Path,
     search_dirs: &[PathBuf],
-    values: &serde_json::Value,
+    values: impl Into<Values>,
 ) -> Result<Rendered, Diagnostic> {
-    let name = template.to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(root.join(template))
-        .map_err(|why| Diagnostic::error(format!("`{name}` cannot be read")).at(Place::file(&name)).cause(why))?;
-    let mut dirs = vec![template.parent().unwrap_or(Path::new("")).to_owned()];
-    dirs.extend(search_dirs.iter().cloned());
-    let source = Source { root, name: &name, text: &text, dirs: &dirs, values };
-    let whole = source.render(Mode::AsGiven)?;
+    let (name, text, dirs) = open(root, template, search_dirs)?;
+    let source = Source { root, name: &name, text: &text, dirs: &dirs, values: &values.into() };
+    let whole = source.render(Mode::AsGiven, None)?;
     source.check_instructions(&whole)?;
     let mut text = whole.text;
     brought::append(&mut text, &whole.brought);
@@ -70,13 +68,38 @@ pub fn render(
     Ok(Rendered { text, files_read: files_read.into_iter().collect(), brought: whole.brought, shipped: whole.shipped })
 }
 
+/// Finds where each line of what [`render`] gives comes from; `None` where that cannot be told.
+pub fn trace(root: &Path, template: &Path, search_dirs: &[PathBuf], values: impl Into<Values>) -> Option<Trace> {
+    let values = values.into();
+    let (name, text, dirs) = open(root, template, search_dirs).ok()?;
+    let expected =
+        Source { root, name: &name, text: &text, dirs: &dirs, values: &values }.render(Mode::AsGiven, None).ok()?;
+    let tracer = Arc::new(Tracer::default());
+    let marked = tracer.mark(&name, &text);
+    let source = Source { root, name: &name, text: &marked, dirs: &dirs, values: &values };
+    let rendered = source.render(Mode::AsGiven, Some(Arc::clone(&tracer))).ok()?.text;
+    let files = Arc::into_inner(tracer)?.into_files();
+    let (plain, trace) = Trace::read(files, &rendered, |plain| kept(plain).0);
+    (kept(&plain).1 == expected.text).then_some(trace)
+}
+
+/// The name and the text of a template, and where it looks for others.
+fn open(root: &Path, template: &Path, search: &[PathBuf]) -> Result<(String, String, Vec<PathBuf>), Diagnostic> {
+    let name = template.to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(root.join(template))
+        .map_err(|why| Diagnostic::error(format!("`{name}` cannot be read")).at(Place::file(&name)).cause(why))?;
+    let mut dirs = vec![template.parent().unwrap_or(Path::new("")).to_owned()];
+    dirs.extend(search.iter().cloned());
+    Ok((name, text, dirs))
+}
+
 /// A template with all that it is rendered from.
 struct Source<'s> {
     root: &'s Path,
     name: &'s str,
     text: &'s str,
     dirs: &'s [PathBuf],
-    values: &'s serde_json::Value,
+    values: &'s Values,
 }
 
 /// One rendering.
@@ -92,7 +115,9 @@ struct Pass {
 }
 
 impl Source<'_> {
-    fn render(&self, mode: Mode) -> Result<Pass, Diagnostic> {
+    /// With a tracer, the text of templates that are found is marked, and the result is as the template gives it.
+    fn render(&self, mode: Mode, tracer: Option<Arc<Tracer>>) -> Result<Pass, Diagnostic> {
+        let is_traced = tracer.is_some();
         let read = Arc::new(Mutex::new(Read::new()));
         let shipped = Arc::new(AtomicBool::new(false));
         let library = Library {
@@ -100,6 +125,7 @@ impl Source<'_> {
             dirs: self.dirs.to_owned(),
             read: Arc::clone(&read),
             shipped: Arc::clone(&shipped),
+            tracer,
         };
         let writer = Arc::new(Writer::new(mode));
         let asked = Arc::new(Asked::new(self.root.to_owned()));
@@ -107,11 +133,12 @@ impl Source<'_> {
         let mut out = Bounded::default();
         let result = environment
             .template_from_named_str(self.name, self.text)
-            .and_then(|compiled| compiled.render_captured_to(from_json(self.values), &mut out).map(|_| ()));
+            .and_then(|compiled| compiled.render_captured_to(self.values.as_value(), &mut out).map(|_| ()));
         let read = std::mem::take(&mut *read.lock().unwrap_or_else(PoisonError::into_inner));
         match result {
             Ok(()) => {
-                let text = normalise(&String::from_utf8_lossy(&out.bytes));
+                let text = String::from_utf8_lossy(&out.bytes);
+                let text = if is_traced { text.into_owned() } else { kept(&text).1 };
                 let written = std::mem::take(&mut *writer.written.lock().unwrap_or_else(PoisonError::into_inner));
                 let (brought, asked) = asked.take();
                 Ok(Pass { text, read, brought, asked, written, shipped: shipped.load(Ordering::Relaxed) })
@@ -132,13 +159,13 @@ impl Source<'_> {
             return Ok(());
         }
         // A template that looks its own values up may not get through with other ones; then there is nothing to compare.
-        let Ok(plain) = self.render(Mode::AllPlain) else { return Ok(()) };
+        let Ok(plain) = self.render(Mode::AllPlain, None) else { return Ok(()) };
         let count = instruction_count(&whole.text);
         if plain.written.len() != whole.written.len() || instruction_count(&plain.text) == count {
             return Ok(());
         }
         let guilty = (0..whole.written.len()).find(|number| {
-            self.render(Mode::OnePlain(*number)).is_ok_and(|other| instruction_count(&other.text) != count)
+            self.render(Mode::OnePlain(*number), None).is_ok_and(|other| instruction_count(&other.text) != count)
         });
         let value = guilty.and_then(|number| whole.written.get(number)).map_or("", String::as_str);
         Err(Diagnostic::error(format!(
@@ -162,10 +189,8 @@ fn call_of(template: &str, text: &str, message: &str) -> Place {
     found.unwrap_or_else(|| Place::file(template))
 }
 
-fn diagnose((template, text): (&str, &str), error: &Error, values: &serde_json::Value, read: &Read) -> Diagnostic {
-    let mut known: Vec<&str> = values.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    known.sort_unstable();
-    let mut problem = explain(error, &known);
+fn diagnose((template, text): (&str, &str), error: &Error, values: &Values, read: &Read) -> Diagnostic {
+    let mut problem = explain(error, &values.names());
     // A line of the macros that are shipped says nothing to a person; the call is what can be mended.
     problem.places.retain(|(file, ..)| file != SHIPPED.0 || read.contains_key(SHIPPED.0));
     let mut found = Diagnostic::error(format!("`{template}` {}", problem.message));
@@ -226,20 +251,23 @@ impl io::Write for Bounded {
     }
 }
 
-fn normalise(text: &str) -> String {
+/// The final form of a rendered text, and the numbers of the lines that are in it.
+fn kept(text: &str) -> (Vec<usize>, String) {
+    let mut numbers = Vec::new();
     let mut out = String::with_capacity(text.len());
     // In a heredoc, blanks and blank lines are content.
     let content = text.contains("<<");
     let mut blank = true;
-    for line in text.trim_end().lines() {
+    for (number, line) in text.trim_end().lines().enumerate() {
         let line = if content { line } else { line.trim_end() };
         if !(blank && line.is_empty()) || (content && !out.is_empty()) {
             out.push_str(line);
             out.push('\n');
+            numbers.push(number);
         }
         blank = line.is_empty();
     }
-    out
+    (numbers, out)
 }
 
 #[cfg(test)]

@@ -1,7 +1,38 @@
 //! Values between JSON and templates. Knows nothing of what they mean.
 
+use std::collections::BTreeMap;
+
 use minijinja::Value;
 use minijinja::value::ValueKind;
+
+/// The values that a template may use, by name; cheap to copy whatever is in them.
+#[derive(Clone, Debug, Default)]
+pub struct Values(BTreeMap<String, Value>);
+
+impl Values {
+    /// Adds one.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &serde_json::Value) -> Self {
+        self.0.insert(name.to_owned(), from_json(value));
+        self
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
+    pub(super) fn as_value(&self) -> Value {
+        Value::from_pairs(self.0.iter().map(|(name, value)| (name.as_str(), value.clone())))
+    }
+}
+
+impl From<&serde_json::Value> for Values {
+    /// The fields of an object; anything else has no values.
+    fn from(json: &serde_json::Value) -> Self {
+        let fields = json.as_object().into_iter().flatten();
+        Self(fields.map(|(name, value)| (name.clone(), from_json(value))).collect())
+    }
+}
 
 /// A JSON value as templates see it.
 pub(super) fn from_json(json: &serde_json::Value) -> Value {

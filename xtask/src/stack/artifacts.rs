@@ -207,6 +207,8 @@ pub struct BuildStep {
     pub started: f64,
     pub finished: f64,
     pub logs: Vec<String>,
+    /// Its result was there already.
+    pub cached: bool,
     /// Of the layer, where the builder tells.
     pub id: Option<String>,
 }

@@ -94,8 +94,14 @@ fn json_files_have_an_indent_of_two() {
     assert_eq!(dependency_csv(&rows), "image,dep\na:1,b:1\n");
     let tag = ["lab/a", "next", "next-1"].map(str::to_owned);
     assert_eq!(build_history(&[tag.into()]), "{\n  \"lab/anext\": \"next-1\"\n}");
-    let step =
-        BuildStep { command: "RUN x".to_owned(), started: 1.5, finished: 2.0, logs: vec!["y".to_owned()], id: None };
+    let step = BuildStep {
+        command: "RUN x".to_owned(),
+        started: 1.5,
+        finished: 2.0,
+        logs: vec!["y".to_owned()],
+        cached: false,
+        id: None,
+    };
     let text = builder_metainfo(&BTreeMap::from([("a:1".to_owned(), vec![step])]));
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["a:1"][0], json!({"CMD": "RUN x", "START_T": 1.5, "FINISH_T": 2.0, "LOGS": ["y"], "ID": null}));

@@ -91,6 +91,10 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// References whose cache the builder may use.
     pub cache_from: Vec<String>,
+    /// Whether the image carries what others need to use it as a cache.
+    pub inline_cache: bool,
+    /// Repositories to which the image goes with its cache once it was built; without a tag, under the plan's.
+    pub cache_to: Vec<String>,
     /// Id to where the value is read from.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Ids of ssh agents that RUN steps may use.
@@ -261,6 +265,8 @@ impl Image {
             network: None,
             labels: BTreeMap::new(),
             cache_from: Vec::new(),
+            inline_cache: false,
+            cache_to: Vec::new(),
             secrets: BTreeMap::new(),
             ssh: Vec::new(),
             title: None,

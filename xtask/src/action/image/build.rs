@@ -4,7 +4,6 @@
 //! key, the name is checked to mean that image, and afterwards the layers are checked to begin with the parent's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -12,14 +11,18 @@ use serde_json::{Map, Value, json};
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
+use super::shelf;
 use super::veil::Veil;
-use super::{BRANCH_LABEL, IMAGE_LABEL, KEY_LABEL, ancestry, image_of, log_stem, published, text};
+use super::{
+    BRANCH_LABEL, IMAGE_LABEL, KEY_LABEL, ancestry, cache, given, image_of, leftovers, log_stem, missed, published,
+    text,
+};
 use crate::action::{ActionType, Arguments, Call, Check, Done, Failure, Observed, Seen};
 use crate::docker::{BuildRequest, Builder, Docker, DockerError};
 use crate::graph::{Links, Need};
-use crate::model::{Diagnostic, Digest, ImageRef, Reason, Secret, Stream};
+use crate::model::{Diagnostic, Digest, ImageRef, Reason, Stream};
 use crate::rebuild::{Part, PartKey, PartValue};
-use crate::stack::{Image, Plan, SecretSource, Stack, tags};
+use crate::stack::{Image, Plan, Stack, tags};
 
 pub(super) struct ImageBuild(pub(super) Arc<Services>);
 
@@ -31,10 +34,17 @@ struct Held {
 }
 
 impl ImageBuild {
+    fn look(&self, docker: &Docker, name: &str) -> Result<Option<shelf::Seen>, Failure> {
+        let images = self.0.stack().map_or(0, |(stack, _)| stack.images.len() * stack.plans.len());
+        self.0.shelf.find(docker, name, images).map_err(infra)
+    }
+
     /// The image with this key, if it need not be built: the engine or the registry has it.
     fn made(&self, call: &Call<'_>, docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
-        if let Some(id) = Self::held(docker, image, key)? {
-            return Ok(Some(Held { id, published: None }));
+        // The tag only finds it; the label says that it is it.
+        let held = self.look(docker, &key_reference(image, key))?;
+        if let Some(held) = held.filter(|held| held.key.as_ref().is_some_and(|label| *label == key.hex())) {
+            return Ok(Some(Held { id: held.id, published: None }));
         }
         let found = published::find(&self.0, call.args["registry"].as_str(), image, key);
         Ok(found.map(|found| Held { id: found.id, published: Some(found.reference) }))
@@ -165,7 +175,7 @@ impl ActionType for ImageBuild {
                 }
                 Some(held) => {
                     let name = moving_name(image, plan);
-                    let named = docker.find_image(&name).map_err(infra)?;
+                    let named = self.look(&docker, &name)?;
                     // A run that was killed after the build did not get to it.
                     if named.is_none_or(|named| named.id != held.id) {
                         observed.satisfied = false;
@@ -194,6 +204,7 @@ impl ActionType for ImageBuild {
         let (stack, graph) = self.0.stack().map_err(|problems| Failure::error(whole(problems)))?;
         let image = image_of(&stack, "image_build", call.args)?;
         let docker = self.0.docker().map_err(Failure::error)?;
+        leftovers::sweep(&self.0, &docker);
         let (mut entries, mut keys, mut built) = (Vec::new(), BTreeMap::new(), 0);
         for plan in Self::plans(&stack, image) {
             let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
@@ -241,7 +252,7 @@ impl ImageBuild {
         labels.insert(IMAGE_LABEL.into(), image.key.to_string());
         labels.extend(self.0.git().branch.map(|branch| (BRANCH_LABEL.to_owned(), branch)));
         labels.extend(ancestry::labels(identity.dockerfile.target_base(), &identity.bases));
-        let secrets = self.secrets(call, image, identity)?;
+        let secrets = given::secrets(&self.0, call, image, identity)?;
         let veil = Veil::over(&secrets);
         let request = BuildRequest {
             dockerfile: identity.dockerfile.pin(&pins).into_bytes(),
@@ -259,8 +270,11 @@ impl ImageBuild {
             platform: image.platforms.first().cloned(),
             network: image.network.clone(),
             no_cache: call.args["no_cache"].as_bool().unwrap_or(false),
-            cache_from: image.cache_from.clone(),
+            cache_from: cache::sources(&self.0, call, image, plan),
+            inline_cache: image.inline_cache,
             secrets,
+            ssh_agent: given::agent(&self.0, image, identity)?,
+            credentials: Some(given::credentials(&self.0)),
             builder: match call.args["builder"].as_str() {
                 Some("classic") => Builder::Classic,
                 Some("buildkit") => Builder::BuildKit,
@@ -300,8 +314,10 @@ impl ImageBuild {
                 bytes(result.sent)
             ),
         );
+        cache::write(&self.0, call, docker, (image, plan), &made.id, &mut narrator);
         let base = identity.dockerfile.target_base().map(str::to_owned);
         let steps = narrator.into_steps();
+        missed::note(call.root, (&image.key, &plan.name, &stem), &identity.key.parts, &steps);
         self.0.ledger.note(&image.key, &plan.name, |facts| (facts.steps, facts.base) = (Some(steps), base));
         Ok(made.id)
     }
@@ -351,58 +367,10 @@ impl ImageBuild {
         }
         Ok(layers)
     }
-
-    /// Secrets that RUN steps mount: from the action's `secrets`, and from the spec. Values never leave this function
-    /// except to the builder.
-    fn secrets(&self, call: &Call<'_>, image: &Image, identity: &Identity) -> Result<Vec<(String, Secret)>, Failure> {
-        let mut found = Vec::new();
-        for id in &identity.dockerfile.secrets {
-            let source = &call.args["secrets"][id.as_str()];
-            if source.is_null() {
-                found.extend(self.secret_of_spec(call, image, id)?);
-                continue;
-            }
-            let file = source["env_file"].as_str().and_then(|name| self.variable(name)).map(PathBuf::from);
-            let file = file.or_else(|| source["file"].as_str().map(|file| call.root.join(file)));
-            let file = file.or_else(|| source["default"].as_str().map(PathBuf::from));
-            let value = match (source["env"].as_str().and_then(|name| self.variable(name)), file) {
-                (Some(value), _) => Some(Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))),
-                (None, Some(file)) => std::fs::read(&file).ok().map(Secret::new),
-                (None, None) => None,
-            };
-            match value {
-                Some(value) => found.push((id.clone(), value)),
-                None if source["optional"].as_bool().unwrap_or(false) => {}
-                None => {
-                    return Err(Failure::error(
-                        Diagnostic::error(format!("secret `{id}` of task `{}` has no value", call.task))
-                            .help("set its variable or write its file, or mark it `optional: true`"),
-                    ));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// A secret that only the spec names: then it has to be there.
-    fn secret_of_spec(&self, call: &Call<'_>, image: &Image, id: &str) -> Result<Option<(String, Secret)>, Failure> {
-        let value = match image.secrets.get(id) {
-            None => return Ok(None),
-            Some(SecretSource::Env(name)) => self.variable(name).map(std::os::unix::ffi::OsStringExt::into_vec),
-            Some(SecretSource::File(file)) => std::fs::read(call.root.join(file)).ok(),
-        };
-        let missing =
-            || Failure::error(Diagnostic::error(format!("secret `{id}` of image `{}` has no value", image.key)));
-        Ok(Some((id.to_owned(), Secret::new(value.ok_or_else(missing)?))))
-    }
-
-    fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
-        self.0.env.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty()).cloned()
-    }
 }
 
 /// The name under which people find the image of a plan that was built last.
-fn moving_name(image: &Image, plan: &Plan) -> String {
+pub(super) fn moving_name(image: &Image, plan: &Plan) -> String {
     format!("{}:{}", image.image_name, tags::moving_tag(image, plan))
 }
 

@@ -1,22 +1,56 @@
 //! Digests of context files, remembered between runs by their stat. Knows nothing of Dockerfiles.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::context::FileFacts;
-use crate::model::RepoPath;
+use crate::model::{Context, RepoPath};
 use crate::store::{FileState, Files};
 
 /// A stat cache that several threads may ask.
 pub(super) struct ContextFiles {
     root: PathBuf,
     files: Mutex<Option<Files>>,
+    recent: Mutex<HashMap<Arc<str>, Recent>>,
 }
+
+/// What a Dockerfile takes: pattern, whether it is a glob, whether all below is taken.
+pub(super) type Taken = Vec<(String, bool, bool)>;
+
+/// A context that was listed a moment ago: one action lists it and the next one computes the key from it.
+struct Recent {
+    at: Instant,
+    taken: Taken,
+    context: Arc<Context>,
+}
+
+/// How long a listed context counts, as long as no task has begun meanwhile.
+const MOMENT: Duration = Duration::from_secs(1);
 
 impl ContextFiles {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), files: Mutex::default() }
+        Self { root: root.to_owned(), files: Mutex::default(), recent: Mutex::default() }
+    }
+
+    /// The context that was listed for an image a moment ago, if its Dockerfile took the same.
+    pub(super) fn recent(&self, image: &str, taken: &Taken) -> Option<Arc<Context>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = recent.get(image).filter(|found| found.at.elapsed() < MOMENT && found.taken == *taken);
+        found.map(|found| found.context.clone())
+    }
+
+    /// Keeps a context that was listed; `begun` is when the look at its files began.
+    pub(super) fn keep(&self, image: &Arc<str>, begun: Instant, taken: Taken, context: &Arc<Context>) {
+        let recent = Recent { at: begun, taken, context: context.clone() };
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone(), recent);
+    }
+
+    /// Something may have changed: everything is looked at again.
+    pub(super) fn forget(&self) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// From now on every file is looked at again.
@@ -64,9 +98,7 @@ impl ContextFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use super::*;
     use crate::context::{Found, Ignore, Tree, visible};

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::origin;
 use super::services::Services;
 use crate::action::Failure;
 use crate::context::ignore::ignore_file;
@@ -13,7 +15,7 @@ use crate::context::{Ignore, Joined, Tree, VisibleError, visible};
 use crate::model::{Context, Diagnostic, Diagnostics, Digest, Place, RepoPath};
 use crate::render::brought;
 use crate::render::dockerfile::{BuildOptions, Dockerfile};
-use crate::render::template::{self, Rendered};
+use crate::render::template::{self, Rendered, Values};
 use crate::stack::graph::Source;
 use crate::stack::key::{ContentKey, KeyParts, content_key};
 use crate::stack::{Args, Graph, Image, Plan, Stack};
@@ -33,12 +35,17 @@ pub(super) fn source_path(root: &Path, image: &Image) -> RepoPath {
 }
 
 /// Renders the Dockerfile of an image: the name under which errors place it, and its text.
-pub(super) fn render(root: &Path, stack: &Stack, image: &Image) -> Result<(String, String), Diagnostics> {
-    render_whole(root, stack, image).map(|(file, rendered)| (file, rendered.text))
+pub(super) fn render(services: &Services, stack: &Stack, image: &Image) -> Result<(String, String), Diagnostics> {
+    render_whole(services, stack, image).map(|(file, rendered)| (file, rendered.text))
 }
 
 /// The same with what was read and what is brought into the context.
-pub(super) fn render_whole(root: &Path, stack: &Stack, image: &Image) -> Result<(String, Rendered), Diagnostics> {
+pub(super) fn render_whole(
+    services: &Services,
+    stack: &Stack,
+    image: &Image,
+) -> Result<(String, Rendered), Diagnostics> {
+    let root = &*services.root;
     let source = source_path(root, image);
     if !source.as_bytes().ends_with(b".j2") {
         let text = std::fs::read_to_string(root.join(source.as_path())).map_err(|error| {
@@ -52,21 +59,26 @@ pub(super) fn render_whole(root: &Path, stack: &Stack, image: &Image) -> Result<
         return Ok((source.lossy(), rendered));
     }
     let search = [PathBuf::from(stack.dir.as_path())];
-    let rendered = template::render(root, source.as_path(), &search, &values(stack, image))?;
+    let rendered = template::render(root, source.as_path(), &search, template_values(services, stack, image))?;
     Ok((rendered_path(image).lossy(), rendered))
 }
 
-/// What a template may use.
-fn values(stack: &Stack, image: &Image) -> Value {
-    let describe = |image: &Image| json!({ "name": &*image.key, "key": &*image.key, "image_name": image.image_name });
+/// What the template of an image may use.
+pub(super) fn template_values(services: &Services, stack: &Stack, image: &Image) -> Values {
+    let shared = services.template_values(|| values(stack));
+    shared.with("image", &describe(image)).with("build_args", &json!(image.build_args))
+}
+
+fn describe(image: &Image) -> Value {
+    json!({ "name": &*image.key, "key": &*image.key, "image_name": image.image_name })
+}
+
+/// What every template of the stack may use.
+fn values(stack: &Stack) -> Values {
     let images: serde_json::Map<String, Value> =
         stack.images.iter().map(|image| (image.key.to_string(), describe(image))).collect();
-    json!({
-        "image": describe(image),
-        "images": images,
-        "build_args": image.build_args,
-        "plans": stack.plans.iter().map(|plan| &*plan.name).collect::<Vec<_>>(),
-    })
+    let plans: Vec<&str> = stack.plans.iter().map(|plan| &*plan.name).collect();
+    Values::default().with("images", &Value::Object(images)).with("plans", &json!(plans))
 }
 
 /// Reads a rendered Dockerfile for one plan.
@@ -124,6 +136,7 @@ pub(super) fn identify(
 ) -> Result<Identity, Failure> {
     let mut memo = HashMap::new();
     identify_with(services, (stack, graph), image, plan, known, &mut memo)
+        .map_err(|failure| origin::failure(services, stack, failure))
 }
 
 fn identify_with(
@@ -135,11 +148,7 @@ fn identify_with(
     memo: &mut HashMap<(Arc<str>, Arc<str>), Digest>,
 ) -> Result<Identity, Failure> {
     let wrong = |problems: Diagnostics| Failure::error(first(problems));
-    let rendered = rendered_path(image);
-    let (file, text) = match std::fs::read_to_string(services.root.join(rendered.as_path())) {
-        Ok(text) => (rendered.lossy(), text),
-        Err(_) => render(&services.root, stack, image).map_err(wrong)?,
-    };
+    let (file, text) = rendered(services, stack, image).map_err(wrong)?;
     let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
     let context = context(services, image, &dockerfile)?;
     let mut bases = BTreeMap::new();
@@ -164,7 +173,31 @@ fn identify_with(
         options: &options,
         bases: &digests,
     });
-    Ok(Identity { dockerfile, context: Arc::new(context), args, key, bases })
+    Ok(Identity { dockerfile, context, args, key, bases })
+}
+
+/// The Dockerfile as the task `render` left it, which comes before whoever asks; rendered here where it never ran.
+fn rendered(services: &Services, stack: &Stack, image: &Image) -> Result<(String, String), Diagnostics> {
+    let path = rendered_path(image);
+    match std::fs::read_to_string(services.root.join(path.as_path())) {
+        Ok(text) => Ok((path.lossy(), text)),
+        Err(_) => render(services, stack, image),
+    }
+}
+
+/// The context of an image in a plan, by the Dockerfile that the task `render` left.
+pub(super) fn context_as_rendered(
+    services: &Services,
+    stack: &Stack,
+    image: &Image,
+    plan: &Plan,
+) -> Result<Arc<Context>, Failure> {
+    let wrong = |problems| Failure::error(first(problems));
+    let context = rendered(services, stack, image).map_err(wrong).and_then(|(file, text)| {
+        let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
+        context(services, image, &dockerfile)
+    });
+    context.map_err(|failure| origin::failure(services, stack, failure))
 }
 
 fn first(problems: Diagnostics) -> Diagnostic {
@@ -172,7 +205,23 @@ fn first(problems: Diagnostics) -> Diagnostic {
 }
 
 /// The files that the Dockerfile can see, with their digests.
-fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result<Context, Failure> {
+fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result<Arc<Context>, Failure> {
+    let taken = dockerfile.context.iter().map(|one| (one.pattern.clone(), one.glob, one.deep)).collect();
+    // What is brought from elsewhere is told by the text, which is not compared.
+    let is_own = brought::parse(&dockerfile.text).is_empty();
+    let may_keep = || is_own && services.shelf.is_still();
+    if let Some(context) = services.files.recent(&image.key, &taken).filter(|_| may_keep()) {
+        return Ok(context);
+    }
+    let begun = Instant::now();
+    let context = Arc::new(listed(services, image, dockerfile)?);
+    if may_keep() {
+        services.files.keep(&image.key, begun, taken, &context);
+    }
+    Ok(context)
+}
+
+fn listed(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result<Context, Failure> {
     let dir = services.root.join(image.dir.as_path());
     let plain = dir.join(&image.dockerfile);
     let ignore = match ignore_file(&dir, &plain) {
@@ -274,8 +323,16 @@ fn outside_basis(services: &Services, reference: &str, known: &Known) -> Result<
 }
 
 /// Only the files that the Dockerfile of an image can see in a plan: needs no engine.
-pub(super) fn context_of(services: &Services, stack: &Stack, image: &Image, plan: &Plan) -> Result<Context, Failure> {
-    let (file, text) = render(&services.root, stack, image).map_err(|problems| Failure::error(first(problems)))?;
-    let dockerfile = read(&file, &text, stack, image, plan).map_err(|problems| Failure::error(first(problems)))?;
-    context(services, image, &dockerfile)
+pub(super) fn context_of(
+    services: &Services,
+    stack: &Stack,
+    image: &Image,
+    plan: &Plan,
+) -> Result<Arc<Context>, Failure> {
+    let wrong = |problems| Failure::error(first(problems));
+    let context = render(services, stack, image).map_err(wrong).and_then(|(file, text)| {
+        let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
+        context(services, image, &dockerfile)
+    });
+    context.map_err(|failure| origin::failure(services, stack, failure))
 }

@@ -127,6 +127,7 @@ impl<'a> Narrator<'a> {
             BuildStep { command, started: now, ..BuildStep::default() }
         });
         step.finished = now;
+        step.cached |= *state == StepState::Cached;
         if let StepState::Done { seconds } = state {
             step.started = now - seconds;
         }

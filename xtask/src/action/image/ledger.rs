@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub integration_tests: Option<TestResult>,
     /// What the push said, line by line; `None` if there was no push.
     pub push_log: Option<Vec<String>>,
+    /// The name under which it went to those who test it elsewhere.
+    pub untested: Option<String>,
     /// What the registry has of it now, by tag: `host/repository:tag`.
     pub pushed: Vec<String>,
 }

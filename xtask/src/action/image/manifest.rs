@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::build::{infra, published_tag};
 use super::services::{Services, whole};
-use super::{image_of, published, render};
+use super::{image_of, leftovers, published, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::docker::{ContainerSpec, Docker, DockerError, ExecSpec};
 use crate::graph::{Links, Need};
@@ -45,6 +45,7 @@ impl ActionType for ImageManifest {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "image_manifest", call.args)?;
         let docker = self.0.docker().map_err(Failure::error)?;
+        leftovers::sweep(&self.0, &docker);
         let none = Map::new();
         let built = call.resources.get(&*format!("image:{}", image.key));
         let plans = built.and_then(|values| values["plans"].as_object()).unwrap_or(&none);
@@ -101,7 +102,7 @@ fn container(call: &Call<'_>, id: &str, program: &str) -> ContainerSpec {
         image: id.to_owned(),
         entrypoint: Some(vec![program.to_owned()]),
         network: Some("none".into()),
-        labels: [("dev.xtask.run".to_owned(), format!("{}-{}", std::process::id(), call.task))].into(),
+        labels: leftovers::labels(call),
         timeout: Some(LIMIT),
         ..ContainerSpec::default()
     }

@@ -6,6 +6,7 @@ mod ancestry;
 mod base;
 mod branches;
 mod build;
+mod cache;
 mod changes;
 mod cleaning;
 mod context_files;
@@ -13,11 +14,15 @@ mod drift;
 mod elsewhere;
 mod environment;
 mod fleet;
+mod given;
 mod identity;
 mod join;
 mod layers;
 mod ledger;
+mod leftovers;
 mod manifest;
+pub(crate) mod missed;
+mod origin;
 mod prune;
 mod publish;
 mod published;
@@ -27,10 +32,12 @@ mod remote_tag;
 mod render;
 mod results;
 mod services;
+mod shelf;
 mod stable;
 mod stack_push;
 mod stage;
 mod test;
+mod untested;
 mod veil;
 mod wiki;
 
@@ -57,12 +64,14 @@ pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(prune::ImagePrune(services.clone()));
     actions.add(manifest::ImageManifest(services.clone()));
     actions.add(push::ImagePush(services.clone()));
+    actions.add(untested::PushUntested(services.clone()));
     actions.add(stack_push::StackPush(services.clone()));
     actions.add(join::StackJoin(services.clone()));
     actions.add(stable::ImageStable(services.clone()));
     actions.add(changes::ImageChanges(services.clone()));
     actions.add(wiki::ImageWiki(services.clone()));
     actions.add_chronicle(results::Results(services.clone()));
+    actions.add_chronicle(shelf::Watcher(services.clone()));
     actions.add_check(build::ImageCheck(services.clone()));
     actions.add_check(remote_tag::RemoteTagCheck(services.clone()));
 }
@@ -73,6 +82,7 @@ pub(super) fn add_for_environments(actions: &mut ActionSet, services: &Arc<Servi
     actions.add(ForEnvironment { name: "environment_build", inner: build::ImageBuild(services.clone()) });
     actions
         .add(ForEnvironment { name: "environment_test", inner: test::ImageTest(services.clone(), test::Kind::Basic) });
+    actions.add_chronicle(shelf::Watcher(services.clone()));
     actions.add(ForEnvironment { name: "environment_push", inner: push::ImagePush(services.clone()) });
 }
 

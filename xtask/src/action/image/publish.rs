@@ -296,14 +296,24 @@ fn upload(
         none => none.insert(services.docker()?),
     };
     docker.tag(&id.to_string(), &name)?;
-    let login = services.login(&name)?;
-    let pushed =
-        docker.push(&name, login.as_ref(), &mut |event| show_transfer(call, "pushing", &name, event), call.stop);
+    let pushed = push(services, docker, &name, call);
     // The image keeps its own names.
     let _ = docker.untag(&name);
     let digest = pushed?;
     Digest::parse(&digest)
         .ok_or_else(|| Diagnostic::error(format!("the engine gave `{digest}` for the digest of `{to}`")))
+}
+
+/// Sends what bears the name from the engine to its registry; gives the manifest's digest.
+pub(super) fn push(
+    services: &Services,
+    docker: &Docker,
+    name: &ImageRef,
+    call: &Call<'_>,
+) -> Result<String, Diagnostic> {
+    let login = services.login(name)?;
+    let mut show = |event| show_transfer(call, "pushing", name, event);
+    Ok(docker.push(name, login.as_ref(), &mut show, call.stop)?)
 }
 
 /// Shows how far a push or pull is.

@@ -12,7 +12,7 @@ use crate::action::{Call, Failure};
 use crate::docker::Docker;
 use crate::model::{Diagnostic, Digest, ImageRef, Stream};
 use crate::registry::{ErrorKind, RegistryError};
-use crate::stack::{Image, tags};
+use crate::stack::{Image, Plan, tags};
 
 /// An image that the registry has.
 #[derive(Clone, Debug)]
@@ -58,6 +58,18 @@ pub(super) fn find(services: &Services, registry: Option<&str>, image: &Image, k
             None
         }
     }
+}
+
+/// What was published last for a plan, if the registry has it: only its layers are of use.
+pub(super) fn last(services: &Services, registry: Option<&str>, image: &Image, plan: &Plan) -> Option<String> {
+    let registry = registry.filter(|registry| !registry.is_empty())?;
+    let name = ImageRef { name: tags::full_name(Some(registry), image), tag: None, digest: None };
+    if services.silent.is(name.host().unwrap_or("docker.io")) {
+        return None;
+    }
+    let tag = tags::moving_tag(image, plan);
+    let found = services.quick_registries().open(&name).and_then(|repository| repository.digest(&tag));
+    found.ok().flatten().map(|_| format!("{}:{tag}", name.name))
 }
 
 fn look(services: &Services, name: &ImageRef, image: &Image, key: &Digest) -> Result<Option<Published>, RegistryError> {

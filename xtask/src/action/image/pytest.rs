@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::build::infra;
+use super::leftovers;
 use crate::action::{Call, Failure};
 use crate::docker::{ContainerSpec, Docker, ExecSpec};
 use crate::exec::{self, CommandSpec, Exit};
@@ -63,6 +64,7 @@ impl Session<'_> {
         let mut env = self.call.env.to_vec();
         env.push(("TEST_IMAGE".into(), self.id.into()));
         env.push(("XTASK_RUN_ID".into(), format!("{}-{}", std::process::id(), self.call.task).into()));
+        env.push(("XTASK_OWNER".into(), leftovers::owner().into()));
         env.extend(port.iter().map(|port| ("TEST_PORT".into(), port.0.to_string().into())));
         env.push(("PYTHONDONTWRITEBYTECODE".into(), "1".into()));
         let mut spec = CommandSpec::new(argv, self.call.root.to_owned(), env);
@@ -105,7 +107,7 @@ impl Session<'_> {
         let spec = ContainerSpec {
             image: self.id.to_owned(),
             entrypoint: Some(["python3", "-c", "import time; time.sleep(1e9)"].map(str::to_owned).into()),
-            labels: [("dev.xtask.run".to_owned(), format!("{}-{}", std::process::id(), self.call.task))].into(),
+            labels: leftovers::labels(self.call),
             // Without one, the start itself fails where there is no Python.
             init: false,
             ..ContainerSpec::default()

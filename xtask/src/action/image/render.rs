@@ -1,5 +1,6 @@
 //! The action `render`: a template (or a plain Dockerfile) to `.xtask/render/<image>/Dockerfile`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -28,13 +29,8 @@ impl ActionType for Render {
         let mut inputs = vec![identity::source_path(&self.0.root, image)];
         inputs.extend(RepoPath::from_root(&*stack.file));
         // Macros: templates beside the images and beside the template itself.
-        for dir in [&stack.dir, &image.dir] {
-            let Ok(entries) = std::fs::read_dir(self.0.root.join(dir.as_path())) else { continue };
-            let names = entries.flatten().map(|entry| entry.file_name());
-            let templates =
-                names.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "j2"));
-            inputs.extend(templates.filter_map(|name| RepoPath::new(dir, name.as_encoded_bytes())));
-        }
+        inputs.extend(self.0.common_templates(|| templates(&self.0.root, &stack.dir)));
+        inputs.extend(templates(&self.0.root, &image.dir));
         let sources = self.0.sources(image);
         inputs.extend(sources.read);
         inputs.sort();
@@ -58,7 +54,7 @@ impl ActionType for Render {
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (stack, _) = self.0.stack().map_err(super::services::whole)?;
         let image = image_of(&stack, "render", call.args)?;
-        let (_, text) = identity::render(call.root, &stack, image).map_err(super::services::whole)?;
+        let (_, text) = identity::render(&self.0, &stack, image).map_err(super::services::whole)?;
         let path = identity::rendered_path(image);
         let full = call.root.join(path.as_path());
         let remark = match std::fs::read_to_string(&full) {
@@ -75,9 +71,17 @@ impl ActionType for Render {
     }
 }
 
+/// The templates in a folder.
+fn templates(root: &Path, dir: &RepoPath) -> Vec<RepoPath> {
+    let names = std::fs::read_dir(root.join(dir.as_path())).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name());
+    let templates = names.filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "j2"));
+    templates.filter_map(|name| RepoPath::new(dir, name.as_encoded_bytes())).collect()
+}
+
 /// Under another name first, so that nobody reads half of it.
-pub(super) fn write(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(std::path::Path::new("."));
+pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     std::io::Write::write_all(&mut file, text.as_bytes())?;

@@ -18,8 +18,15 @@ use crate::stack::{Graph, Image, Plan, Stack, graph::Source, tags};
 pub(super) struct Results(pub(super) Arc<Services>);
 
 /// The actions that an image passes through.
-const WAY: [&str; 6] =
-    ["image_build", "image_test", "image_manifest", "image_push", "image_integration", "image_prune"];
+const WAY: [&str; 7] = [
+    "image_build",
+    "image_push_untested",
+    "image_test",
+    "image_manifest",
+    "image_push",
+    "image_integration",
+    "image_prune",
+];
 
 /// How the actions of one image ended.
 #[derive(Default)]
@@ -183,6 +190,10 @@ fn lists(root: &Path, rows: &[Row<'_>]) -> Result<(), Diagnostic> {
     write(Artifact::ImagesBuilt, &["image_build"], references(&|row| row.facts.steps.is_some()))?;
     write(Artifact::ImagesTestPassed, &tests, references(&|row| row.has_passed_tests()))?;
     write(Artifact::ImagesTestError, &tests, references(&|row| row.has_failed_tests()))?;
+    let untested: Vec<String> = rows.iter().filter_map(|row| row.facts.untested.clone()).collect();
+    if rows.iter().any(|row| row.endings.was_tried("image_push_untested")) {
+        store(root, &Artifact::ImagesUntestedPushed.path(), Artifact::list(untested))?;
+    }
     if rows.iter().any(|row| row.facts.push_log.is_some()) {
         let pushed = rows.iter().flat_map(|row| &row.facts.pushed);
         store(root, &Artifact::ImagesPushed.path(), Artifact::list(pushed))?;

@@ -10,13 +10,16 @@ use super::context_files::ContextFiles;
 use super::fleet::{Fleet, Known, LeftOut};
 use super::identity;
 use super::ledger::Ledger;
+use super::origin;
 use super::published::Silent;
+use super::shelf::Shelf;
 use crate::docker::{Docker, auth};
 use crate::environment;
 use crate::exec::environment::Variables;
 use crate::model::context::ContextKind;
 use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, RepoPath};
 use crate::registry::{CredentialsSource, Options, Policy, Registries};
+use crate::render::template::Values;
 use crate::stack::git::{Commit, Git};
 use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
@@ -42,12 +45,19 @@ pub struct Services {
     /// For questions that are worth no waiting.
     quick: OnceLock<Registries>,
     pub(super) silent: Silent,
+    pub(super) shelf: Shelf,
+    /// Set once the containers of dead runs were looked for.
+    pub(super) swept: OnceLock<()>,
     /// Held while the lock file is read and written: tasks of two bases may do that at once.
     pub(super) locking: Mutex<()>,
     pub(super) files: ContextFiles,
     /// What the Dockerfiles were rendered from, by image; known when the stack is.
     sources: Mutex<BTreeMap<Arc<str>, Sources>>,
     pub(super) ledger: Ledger,
+    /// What every template may use: the same for all, and as long as the stack is large.
+    template_values: OnceLock<Values>,
+    /// Templates beside the images, listed once: their folder has an entry for each image, too.
+    common_templates: OnceLock<Vec<RepoPath>>,
     /// Facts of git that go into labels and tags; read once per run.
     git: OnceLock<GitFacts>,
 }
@@ -94,10 +104,14 @@ impl Services {
             registries: OnceLock::new(),
             quick: OnceLock::new(),
             silent: Silent::default(),
+            shelf: Shelf::default(),
+            swept: OnceLock::new(),
             locking: Mutex::default(),
             files: ContextFiles::new(root),
             sources: Mutex::default(),
             ledger: Ledger::default(),
+            template_values: OnceLock::new(),
+            common_templates: OnceLock::new(),
             git: OnceLock::new(),
         }
     }
@@ -169,7 +183,8 @@ impl Services {
                 let source = stack.clone();
                 let registry = self.var("STACK_REGISTRY");
                 let mentions = |image: &Image, plan: &Plan| self.mentions(&source, image, plan);
-                let (stack, graph) = stack::graph::resolve(stack, registry.as_deref(), mentions)?;
+                let resolved = stack::graph::resolve(stack, registry.as_deref(), mentions);
+                let (stack, graph) = resolved.map_err(|problems| origin::at_source(self, &source, problems))?;
                 Ok((Arc::new(stack), Arc::new(graph)))
             })
             .clone()
@@ -270,12 +285,12 @@ impl Services {
             })
         };
         let contexts: Option<Vec<_>> = plans.map(|plan| identity::context_of(self, &stack, image, plan).ok()).collect();
-        Some(contexts?.iter().any(holds))
+        Some(contexts?.iter().any(|context| holds(context)))
     }
 
     /// The images that the Dockerfile of one image needs in one plan.
     fn mentions(&self, stack: &Stack, image: &Image, plan: &Plan) -> Result<Vec<Mention>, Diagnostics> {
-        let (file, rendered) = identity::render_whole(&self.root, stack, image)?;
+        let (file, rendered) = identity::render_whole(self, stack, image)?;
         let dockerfile = identity::read(&file, &rendered.text, stack, image, plan)?;
         let sources = Sources {
             read: rendered.files_read.iter().filter_map(|path| self.in_root(&self.root.join(path))).collect(),
@@ -288,6 +303,16 @@ impl Services {
             .into_iter()
             .map(|used| Mention { reference: used.resolved.clone(), place: used.place(&file) })
             .collect())
+    }
+
+    /// The values that are the same for the templates of all images; `make` is asked once.
+    pub(super) fn template_values(&self, make: impl FnOnce() -> Values) -> Values {
+        self.template_values.get_or_init(make).clone()
+    }
+
+    /// The templates that every image may use; `list` is asked once.
+    pub(super) fn common_templates(&self, list: impl FnOnce() -> Vec<RepoPath>) -> Vec<RepoPath> {
+        self.common_templates.get_or_init(list).clone()
     }
 
     /// What the Dockerfile of an image was rendered from when the stack was read.

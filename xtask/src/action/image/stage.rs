@@ -23,12 +23,12 @@ use crate::rebuild::{Part, PartKey, PartValue};
 pub(super) struct Stage(pub(super) Arc<Services>);
 
 impl Stage {
-    fn list(&self, call: &Call<'_>) -> Result<(RepoPath, String, Context), Failure> {
+    fn list(&self, call: &Call<'_>) -> Result<(RepoPath, String, Arc<Context>), Failure> {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "stage", call.args)?;
         let context = match stack.plans.iter().find(|plan| image.is_in(&plan.name)) {
-            Some(plan) => identity::context_of(&self.0, &stack, image, plan)?,
-            None => Context::default(),
+            Some(plan) => identity::context_as_rendered(&self.0, &stack, image, plan)?,
+            None => Arc::default(),
         };
         Ok((list_path(&image.key), listing(&context), context))
     }

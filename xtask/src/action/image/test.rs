@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::pytest::{Ending, Session};
 use super::services::{Services, whole};
-use super::{image_of, log_stem, published};
+use super::{image_of, leftovers, log_stem, published};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath};
@@ -118,6 +118,9 @@ impl ImageTest {
     ) -> Result<Vec<(Log, Ending)>, Failure> {
         let args = session.call.args;
         let inside = args["where"].as_str() == Some("container");
+        if let Ok(docker) = self.0.docker() {
+            leftovers::sweep(&self.0, &docker);
+        }
         let mut ended = Vec::new();
         for round in rounds {
             let session = Session { log: round.log, report: round.report, ..*session };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::image::is_tag;
 use crate::model::task::At;
-use crate::model::{Diagnostic, Place, RepoPath};
+use crate::model::{Diagnostic, ImageRef, Place, RepoPath};
 use crate::stack::types::{
     Args, Base, ChangeMode, ChangePolicy, Form, Image, InfoCmd, Integration, Plan, Policy, SecretSource, Suffix,
 };
@@ -236,6 +236,7 @@ fn image(key: &Node, node: &Node, dir: &RepoPath, findings: &mut Findings) -> Im
     image.info_cmds = values(fields.texts("info_cmds", findings));
     image.platforms = values(fields.texts("platforms", findings));
     image.cache_from = values(fields.texts("cache_from", findings));
+    cache_to(&owner, &mut image, fields.texts("cache_to", findings), findings);
     image.ssh = values(fields.texts("ssh", findings));
     image.labels = fields.args("labels", findings);
     image.target = fields.text("target", findings).map(|text| text.value);
@@ -245,6 +246,19 @@ fn image(key: &Node, node: &Node, dir: &RepoPath, findings: &mut Findings) -> Im
     image.secrets = secrets(&owner, fields.take("secrets"), findings);
     fields.finish(findings);
     image
+}
+
+/// `inline`, and references of registries: an image there has its cache within it, too.
+fn cache_to(owner: &str, image: &mut Image, texts: Vec<At<String>>, findings: &mut Findings) {
+    image.inline_cache = !texts.is_empty();
+    for text in texts.into_iter().filter(|text| text.value != "inline") {
+        if ImageRef::parse(&text.value).is_some_and(|name| name.digest.is_none()) {
+            image.cache_to.push(text.value);
+        } else {
+            let message = format!("`cache_to` of {owner} is `{}`, which is no reference to push to", text.value);
+            findings.error(Diagnostic::error(message).at(text.place).help("write `inline`, or `HOST/NAME[:TAG]`"));
+        }
+    }
 }
 
 fn variant(owner: &str, text: At<String>, findings: &mut Findings) -> Option<String> {

@@ -129,6 +129,8 @@ fn image(stack: &Stack, image: &Image) -> Map<String, Value> {
     put(&mut fields, "network", image.network.as_deref());
     put_args(&mut fields, "labels", &image.labels);
     put_list(&mut fields, "cache_from", &image.cache_from);
+    let inline = ["inline".to_owned()].into_iter().filter(|_| image.inline_cache);
+    put_list(&mut fields, "cache_to", &inline.chain(image.cache_to.iter().cloned()).collect::<Vec<_>>());
     secrets(image, &mut fields);
     put_list(&mut fields, "ssh", &image.ssh);
     put(&mut fields, "title", image.title.as_deref());
