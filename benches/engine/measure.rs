@@ -54,7 +54,7 @@ pub fn pair(rounds: usize, mut ours: impl FnMut() -> Cost, mut theirs: impl FnMu
     (median(&first), median(&second))
 }
 
-fn median(costs: &[Cost]) -> Cost {
+pub fn median(costs: &[Cost]) -> Cost {
     let of = |value: fn(&Cost) -> f64| {
         let mut values: Vec<f64> = costs.iter().map(value).collect();
         values.sort_by(f64::total_cmp);

@@ -47,6 +47,12 @@ static int run(int argc, char **argv) {
     if (!strcmp(name, "cry")) return fprintf(stderr, "%s\n", argv[1]), -1;
     if (!strcmp(name, "exit")) return atoi(argv[1]);
     if (!strcmp(name, "sleep")) return usleep((useconds_t)(atof(argv[1]) * 1e6)), -1;
+    if (!strcmp(name, "work")) {
+        /* Millions of rounds that no compiler takes away. */
+        volatile unsigned long sum = 1;
+        for (long i = 0; i < atol(argv[1]) * 1000000; i++) sum = sum * 6364136223846793005UL + 1;
+        return -1;
+    }
     if (!strcmp(name, "env")) return printf("%s\n", getenv(argv[1]) ? getenv(argv[1]) : "(unset)"), -1;
     if (!strcmp(name, "ls")) return list(argv[1]), fflush(stdout), -1;
     if (!strcmp(name, "count")) {

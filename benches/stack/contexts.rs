@@ -1,10 +1,8 @@
 //! How long a context takes to reach the engine: our session beside the docker command line with BuildKit, in turn, in
 //! one run. Knows nothing of stacks.
 //!
-//! `cargo bench --profile dev --bench contexts [-- FILES MEGABYTES ROUNDS]` builds 50 000 small files and one large
-//! one, with `COPY .` and with `COPY` of one file: new content (cold), nothing changed, one file changed. It talks to
-//! the engine of `DOCKER_HOST`, with the command line of `DOCKER` as the peer; give it an engine of its own, as it fills the build cache.
-#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+//! Builds 50 000 small files and one large one, with `COPY .` and with `COPY` of one file: new content (cold), nothing
+//! changed, one file changed. It fills the build cache of the engine of `DOCKER_HOST`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -136,7 +134,7 @@ fn theirs(folder: &Folder, dockerfile: &str) -> f64 {
     let file = folder.path.with_extension("Dockerfile");
     fs::write(&file, dockerfile).expect("the Dockerfile");
     let start = Instant::now();
-    let mut command = Command::new(std::env::var_os("DOCKER").unwrap_or_else(|| "docker".into()));
+    let mut command = Command::new(crate::program::docker());
     command.env("DOCKER_BUILDKIT", "1").args(["build", "-q", "-f"]).arg(&file).arg(&folder.path);
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the docker command line");
     assert!(status.success(), "docker build works");
@@ -164,8 +162,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+pub fn table(numbers: &[usize]) {
     let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
     let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 3));
     let endpoint = endpoint::resolve(&|name| std::env::var_os(name), None).expect("an endpoint");
