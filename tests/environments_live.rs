@@ -10,6 +10,7 @@ mod page;
 mod environments_live {
     mod builds;
     mod cache;
+    mod elsewhere;
     mod ends;
     mod files;
     mod handbook;

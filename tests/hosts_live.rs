@@ -6,9 +6,12 @@ mod support;
 
 mod hosts_live {
     mod one;
+    mod page;
     mod pool;
     #[path = "../chain_live/program.rs"]
     mod program;
+    mod registry;
     #[path = "../chain_live/space.rs"]
     mod space;
+    mod sync;
 }

@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Ids of rows: letter, first and last number.
-const ROWS: [(char, u32, u32); 9] = [
+const ROWS: [(char, u32, u32); 12] = [
     ('D', 1, 12),
     ('D', 20, 27),
     ('D', 30, 50),
@@ -19,6 +19,9 @@ const ROWS: [(char, u32, u32); 9] = [
     ('D', 120, 133),
     ('D', 140, 146),
     ('J', 1, 21),
+    ('M', 1, 35),
+    ('R', 1, 11),
+    ('R', 20, 28),
 ];
 
 fn id(letter: char, number: u32) -> String {
@@ -28,7 +31,7 @@ fn id(letter: char, number: u32) -> String {
 /// First and last cell of each row of the tables, with the ids of the first.
 fn rows() -> Vec<(BTreeSet<String>, String)> {
     let text = std::fs::read_to_string(root().join("docs/seeds.md")).expect("the page");
-    let lines = text.lines().filter(|line| line.starts_with("| D") || line.starts_with("| J"));
+    let lines = text.lines().filter(|line| ["| D", "| J", "| M", "| R"].iter().any(|start| line.starts_with(start)));
     lines
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();

@@ -12,7 +12,7 @@ use xtask::docker::{Docker, Endpoint};
 const START: &str = r#"
 mount -t tmpfs none /run && ip link set lo up || exit 1
 exec dockerd --data-root "$1/data" --exec-root "$1/exec" -H "unix://$1/d.sock" --pidfile "$1/d.pid" \
-    --iptables=false --ip6tables=false --userland-proxy=false --config-file "$1/config.json" -s vfs
+    --insecure-registry 10.213.0.0/16 --iptables=false --ip6tables=false --userland-proxy=false --config-file "$1/config.json" -s vfs
 "#;
 
 /// A running engine.
@@ -43,6 +43,22 @@ impl Spare {
             std::thread::sleep(Duration::from_millis(50));
         }
         spare
+    }
+
+    /// Connects it to this machine by a wire of its own. Returns this machine's address on it.
+    pub fn connect(&self, number: u8) -> std::net::Ipv4Addr {
+        // Tests run in processes of their own, side by side.
+        let part = (std::process::id() % 250) as u8;
+        let (near, far) = (format!("10.213.{part}.{}", number * 4 + 1), format!("10.213.{part}.{}", number * 4 + 2));
+        let (pid, link) = (self.child.id().to_string(), format!("xt{}n{number}", std::process::id()));
+        let inside = format!("ip addr add {far}/30 dev eth9 && ip link set eth9 up && ip route add default via {near}");
+        let outside = format!(
+            "ip link add {link} type veth peer name eth9 netns {pid} && ip addr add {near}/30 dev {link} && \
+             ip link set {link} up && nsenter --target {pid} --net sh -c '{inside}'"
+        );
+        let done = Command::new("sh").args(["-c", &outside]).output().expect("a shell");
+        assert!(done.status.success(), "a wire to the engine: {}", String::from_utf8_lossy(&done.stderr));
+        near.parse().expect("an address")
     }
 
     fn path(&self, name: &str) -> PathBuf {

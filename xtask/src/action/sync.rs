@@ -41,7 +41,8 @@ impl ActionType for Rsync {
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let jobs = self.jobs(call)?;
         let show = |job: &Job, progress: crate::remote::Progress| {
-            call.out.progress(progress.bytes, 0, &format!("copying {}", job.path));
+            let rate = crate::remote::progress::size(progress.rate);
+            call.out.progress(progress.bytes, 0, &format!("copying {} at {rate}/s", job.path));
         };
         let reports = sync_all(&jobs, Limits::default(), Patience::default(), &call.env.to_vec(), &show, call.stop);
         let mut failed = None;
@@ -91,7 +92,7 @@ impl Rsync {
             };
             let place = Place { target: host.target.clone(), root: root.to_string() };
             for from in texts(&call.args["from"]) {
-                jobs.push(job(call, &place, &from)?);
+                jobs.push(job(call, &place, &from, host.compress)?);
             }
         }
         Ok(jobs)
@@ -107,7 +108,7 @@ fn unknown(name: &str, entries: &[HostEntry]) -> Failure {
 }
 
 /// One folder or file, to the same path below the root of the host (and below `to`).
-fn job(call: &Call<'_>, place: &Place, from: &str) -> Result<Job, Failure> {
+fn job(call: &Call<'_>, place: &Place, from: &str, compress: bool) -> Result<Job, Failure> {
     let path = RepoPath::from_root(from).filter(|path| !path.as_bytes().is_empty()).ok_or_else(|| {
         Failure::error(Diagnostic::error(format!("`{from}` of task `{}` is not below the root", call.task)))
     })?;
@@ -115,7 +116,7 @@ fn job(call: &Call<'_>, place: &Place, from: &str) -> Result<Job, Failure> {
     spec.delete = call.args["delete"].as_bool().unwrap_or(true);
     spec.filters.extend(texts(&call.args["include"]).into_iter().map(Filter::Include));
     spec.filters.extend(texts(&call.args["exclude"]).into_iter().map(Filter::Exclude));
-    spec.compress = call.args["compress"].as_bool().unwrap_or(false);
+    spec.compress = call.args["compress"].as_bool().unwrap_or(compress);
     spec.checksum = call.args["checksum"].as_bool().unwrap_or(false);
     spec.memory = Some(call.root.join(crate::store::STATE_DIR).join("sync"));
     let to = call.args["to"].as_str().unwrap_or_default().trim_matches('/');

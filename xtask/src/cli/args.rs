@@ -139,6 +139,8 @@ pub(super) enum Command {
     Graph(GraphArgs),
     /// Show the engines that have a name, and whether they can be reached
     Hosts(HostsArgs),
+    /// Copy folders and files to hosts, side by side
+    Sync(SyncArgs),
     /// Build environments, and run scripts in them
     Env(super::env::args::EnvArgs),
     /// Say what this machine lacks, with a fix for each
@@ -310,6 +312,48 @@ pub(super) struct HostsArgs {
     /// One JSON list
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SyncArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// To this host (with a `root`), also several with commas [default: as for a run]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub host: Vec<String>,
+    /// Into this folder below the root of the host
+    #[arg(long, value_name = "FOLDER")]
+    pub to: Option<String>,
+    /// `+ PATTERN` or `- PATTERN` of rsync; the first that fits a path decides
+    #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+    pub filter: Vec<String>,
+    /// Leave out what fits this pattern, after all --filter
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Keep there what is not here
+    #[arg(long)]
+    pub no_delete: bool,
+    /// Delete even if the source is empty or has lost more than half of its files
+    #[arg(long)]
+    pub allow_collapse: bool,
+    /// Compress on the way: for slow links [default: `compress` of the host]
+    #[arg(long)]
+    pub compress: bool,
+    /// Compare contents, not only size and time
+    #[arg(long)]
+    pub checksum: bool,
+    /// Files that are in this folder of the host already become hard links to it
+    #[arg(long, value_name = "FOLDER")]
+    pub link_dest: Option<String>,
+    /// Copies to one host at once
+    #[arg(long, value_name = "N")]
+    pub per_host: Option<usize>,
+    /// A JSON object per copy
+    #[arg(long)]
+    pub json: bool,
+    /// Paths below the root, or ids of `storage`
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub what: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -33,6 +33,7 @@ mod schema;
 mod soak;
 mod stack;
 mod stack_report;
+mod sync;
 mod tags;
 mod task_command;
 mod timings;
@@ -105,6 +106,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
         args::Command::History(args) => history::history(&args, world),
         args::Command::Graph(args) => graph::graph(&args, world),
         args::Command::Hosts(args) => hosts::hosts(&args, world),
+        args::Command::Sync(args) => sync::sync(&args, world),
         args::Command::Env(args) => env::env(&args, world),
         args::Command::Doctor(args) => doctor::doctor(&args, world),
         args::Command::Ci(args) => ci::ci(&args, world),

@@ -125,6 +125,7 @@ fn without_tasks(taskfile: &Taskfile) -> Taskfile {
         pools: taskfile.pools.clone(),
         stack: taskfile.stack.clone(),
         hosts: taskfile.hosts.clone(),
+        storage: taskfile.storage.clone(),
         env_read: taskfile.env_read.clone(),
     }
 }

@@ -74,7 +74,9 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let mut log = None;
     if needs_engine(&prepared) {
-        use_hosts(&mut prepared, world)?;
+        if !use_chosen_hosts(&mut prepared)? {
+            super::doctor::ensure_for_run(prepared.args.yes, world)?;
+        }
         log = run_log(&prepared.place.root);
     }
     let supervisor = world.owns_process.then(crate::exec::supervise);
@@ -114,17 +116,17 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     Ok(by_signal.unwrap_or(exit))
 }
 
-/// Sees to it that there are engines: the chosen hosts, else this machine's. What builds images may do so on all slots of
-/// all hosts at once.
-fn use_hosts(prepared: &mut Prepared, world: &World) -> Result<(), Diagnostics> {
+/// Connects to the hosts that were chosen, if any were and a task needs them; whether that is so. What builds images may
+/// then do so on all slots of all hosts at once.
+pub(super) fn use_chosen_hosts(prepared: &mut Prepared) -> Result<bool, Diagnostics> {
     let [images, _] = &prepared.engines;
-    if !images.has_chosen_hosts() {
-        return super::doctor::ensure_for_run(prepared.args.yes, world);
+    if !images.has_chosen_hosts() || !needs_engine(prepared) {
+        return Ok(false);
     }
     // What tests and commands of tasks ask of docker is meant for the same engine.
     let variables = images.engine_variables()?.into_iter().map(|(name, value)| (name.into(), value));
     prepared.project.env.extend(variables);
-    let Some(slots) = images.slots()? else { return Ok(()) };
+    let Some(slots) = images.slots()? else { return Ok(true) };
     let graph = &prepared.project.graph;
     let tasks = closure_with_setup(graph, &prepared.selection, prepared.args.single);
     let builds = |id: &TaskId| uses(graph.task(*id), |action| action == "image_build");
@@ -134,7 +136,7 @@ fn use_hosts(prepared: &mut Prepared, world: &World) -> Result<(), Diagnostics> 
     }
     let jobs = prepared.args.jobs.or(prepared.project.config.jobs);
     prepared.args.jobs = Some(jobs.unwrap_or_else(|| Options::default().jobs.max(slots)));
-    Ok(())
+    Ok(true)
 }
 
 /// A word for each host on which nothing was built.
@@ -287,7 +289,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     prepared.later = later;
     prepared.sources = sources;
     prepared.engines = engines;
-    Ok(())
+    use_chosen_hosts(prepared).map(drop)
 }
 
 /// The options that say where the file is: needed before the tasks, and so their own options, are known.

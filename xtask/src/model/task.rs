@@ -357,8 +357,18 @@ pub struct Taskfile {
     /// Path of the spec of the stack, e.g. `images/spec.yml`.
     pub stack: Option<At<Arc<str>>>,
     pub hosts: BTreeMap<Arc<str>, Host>,
+    pub storage: Storage,
     /// Names of environment variables that `vars` and `params` looked at: part of the key of a cached form.
     pub env_read: Vec<Arc<str>>,
+}
+
+/// `storage:` of the file: folders that are known by an id.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// Id to path, relative to the root or absolute.
+    pub ids: BTreeMap<Arc<str>, Arc<str>>,
+    /// Paths of folders whose sub-folders have ids.
+    pub folders: Vec<Arc<str>>,
 }
 
 /// `config:` of the file.
@@ -404,4 +414,6 @@ pub struct Host {
     pub slots: Option<usize>,
     pub port: Option<u16>,
     pub identity: Option<Arc<str>>,
+    /// Copies to it are compressed on the way: for slow links.
+    pub compress: bool,
 }

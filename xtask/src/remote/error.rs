@@ -47,7 +47,18 @@ pub enum RemoteError {
     TooLate { host: String, what: String, limit: Duration },
 }
 
+/// What ssh says where a connection ended without a reason of its own.
+const DROPPED: [&str; 5] =
+    ["Connection reset by", "Connection closed by", "kex_exchange_identification", "banner exchange", "Broken pipe"];
+
 impl RemoteError {
+    /// Whether the connection was dropped rather than refused: the same may work in a moment.
+    pub fn is_dropped(&self) -> bool {
+        let Self::Unreachable { said, .. } = self else { return false };
+        said.iter().any(|line| DROPPED.iter().any(|text| line.contains(text)))
+            && !said.iter().any(|line| line.contains("Permission denied") || line.contains("verification failed"))
+    }
+
     /// The same for people.
     pub fn diagnostic(&self) -> Diagnostic {
         let error = Diagnostic::error(self.to_string());

@@ -66,6 +66,8 @@ pub struct HostEntry {
     pub root: Option<Arc<str>>,
     /// How many images are built there at once.
     pub slots: usize,
+    /// Copies to it are compressed on the way.
+    pub compress: bool,
     engine: Address,
 }
 
@@ -83,12 +85,20 @@ impl HostEntry {
     /// What the docker command line would use.
     pub fn default_host() -> Self {
         let engine = Address::Default;
-        Self { name: "default".into(), source: Source::Default, target: None, root: None, slots: 1, engine }
+        Self {
+            name: "default".into(),
+            source: Source::Default,
+            target: None,
+            root: None,
+            slots: 1,
+            compress: false,
+            engine,
+        }
     }
 
     fn of_context(name: &str) -> Self {
         let engine = Address::Context(name.into());
-        Self { name: name.into(), source: Source::Context, target: None, root: None, slots: 1, engine }
+        Self { name: name.into(), source: Source::Context, target: None, root: None, slots: 1, compress: false, engine }
     }
 
     fn of_file(name: &str, host: &Host) -> Result<Self, RemoteError> {
@@ -101,7 +111,15 @@ impl HostEntry {
             (None, None) => Address::Default,
         };
         let slots = host.slots.unwrap_or(1).max(1);
-        Ok(Self { name: name.into(), source: Source::File, target, root: host.root.clone(), slots, engine })
+        Ok(Self {
+            name: name.into(),
+            source: Source::File,
+            target,
+            root: host.root.clone(),
+            slots,
+            compress: host.compress,
+            engine,
+        })
     }
 
     /// The address of its engine, as the docker command line would find it.
@@ -285,6 +303,7 @@ mod tests {
             slots: Some(3),
             port: Some(2222),
             identity: None,
+            compress: false,
         }
     }
 

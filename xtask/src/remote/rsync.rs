@@ -111,7 +111,8 @@ pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<O
         argv.push("--checksum".into());
     }
     if spec.compress {
-        argv.push("-z".into());
+        // The lowest level is the fastest on links that are worth it at all.
+        argv.extend(["-z", "--compress-level=1"].map(OsString::from));
     }
     for filter in &spec.filters {
         argv.push(match filter {

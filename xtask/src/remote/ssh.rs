@@ -20,6 +20,10 @@ use crate::model::{StopToken, Stream};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of this length ends a connection: three questions, five seconds apart, without an answer.
 const ALIVE: [&str; 2] = ["ServerAliveInterval=5", "ServerAliveCountMax=3"];
+/// Connections that are tried before a server that drops them is given up.
+const ATTEMPTS: u32 = 6;
+/// Before the second; doubled each time.
+const BACK_OFF: Duration = Duration::from_millis(200);
 /// How many of the last lines that a program said are kept for messages.
 const SAID: usize = 12;
 
@@ -40,8 +44,19 @@ pub struct Master {
 }
 
 impl Master {
-    /// Connects. No question is ever asked: an unknown host key or a missing key is an error.
+    /// Connects. No question is ever asked: an unknown host key or a missing key is an error. A server that drops the
+    /// connection before it has said who it is has too many of them at the moment: it is tried again, each time later.
     pub fn connect(target: &Target, env: &Env, stop: &StopToken) -> Result<Self, RemoteError> {
+        for attempt in 1..ATTEMPTS {
+            match Self::connect_once(target, env, stop) {
+                Err(error) if error.is_dropped() => super::transfer::pause(BACK_OFF, attempt, stop)?,
+                outcome => return outcome,
+            }
+        }
+        Self::connect_once(target, env, stop)
+    }
+
+    fn connect_once(target: &Target, env: &Env, stop: &StopToken) -> Result<Self, RemoteError> {
         let host = target.to_string();
         let system = |cause: io::Error| RemoteError::System { host: host.clone(), cause: cause.to_string() };
         // Short, because the path of a socket may have 108 bytes only.

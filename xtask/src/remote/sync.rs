@@ -142,7 +142,7 @@ impl Context<'_> {
         if ready.is_empty() {
             return;
         }
-        let found = match look(&link, &place.root, self.jobs, &ready, self.stop) {
+        let found = match self.look_patiently(&link, &place.root, &ready) {
             Ok(found) => found,
             Err(error) => {
                 return ready.iter().for_each(|(number, _)| self.set(*number, JobState::Failed(error.clone())));
@@ -163,6 +163,20 @@ impl Context<'_> {
                 });
             }
         });
+    }
+
+    /// Looks; again, if the connection was lost while it was asked.
+    fn look_patiently(&self, link: &Link, root: &str, ready: &[(usize, TreeState)]) -> Result<Vec<Found>, RemoteError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match look(link, root, self.jobs, ready, self.stop) {
+                Err(Looked::Lost(_)) if attempt <= self.patience.retries => {
+                    super::transfer::pause(self.patience.back_off, attempt, self.stop)?;
+                }
+                outcome => return outcome.map_err(Looked::into_error),
+            }
+        }
     }
 
     fn one_job(&self, job: &Job, link: &Link, state: &TreeState, found: &Found) -> Result<JobState, RemoteError> {
@@ -273,7 +287,7 @@ fn look(
     jobs: &[Job],
     ready: &[(usize, TreeState)],
     stop: &StopToken,
-) -> Result<Vec<Found>, RemoteError> {
+) -> Result<Vec<Found>, Looked> {
     let mut words = vec![root.to_owned()];
     for (number, state) in ready {
         let job = &jobs[*number];
@@ -281,17 +295,32 @@ fn look(
         words.extend([kind.to_owned(), job.path.clone(), job.note_name(), state.note()]);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (result, said) = link.script(script::BEFORE, &words, stop)?;
+    let (result, said) = link.script(script::BEFORE, &words, stop).map_err(Looked::Failed)?;
     if result.exit == crate::exec::Exit::Stopped {
-        return Err(RemoteError::Stopped);
+        return Err(Looked::Failed(RemoteError::Stopped));
     }
     let found = if result.exit.success() { script::parse(&result.stdout, ready.len()) } else { None };
-    found.ok_or_else(|| RemoteError::Failed {
-        host: link.name.clone(),
-        what: "looking at what is there".to_owned(),
-        how: result.exit.describe(),
-        said,
+    found.ok_or_else(|| {
+        let (host, what) = (link.name.clone(), "looking at what is there".to_owned());
+        let error = RemoteError::Failed { host, what, how: result.exit.describe(), said };
+        // The script itself never ends so: it is ssh that lost its connection.
+        if result.exit == crate::exec::Exit::Code(255) { Looked::Lost(error) } else { Looked::Failed(error) }
     })
+}
+
+/// Why it is not known what is there.
+enum Looked {
+    /// The connection was lost on the way.
+    Lost(RemoteError),
+    Failed(RemoteError),
+}
+
+impl Looked {
+    fn into_error(self) -> RemoteError {
+        match self {
+            Self::Lost(error) | Self::Failed(error) => error,
+        }
+    }
 }
 
 /// The numbers of the jobs of each place, in their order.

@@ -1,7 +1,6 @@
 //! Copies and connections against a real ssh server and the real rsync: rows R of the reliability table.
 
 mod connection;
-mod cost;
 mod cuts;
 mod faults;
 mod trees;

@@ -232,7 +232,7 @@ fn attempt(
 }
 
 /// Waits before the next attempt; ends early if the run is to stop.
-fn pause(first: Duration, attempts: u32, stop: &StopToken) -> Result<(), RemoteError> {
+pub(super) fn pause(first: Duration, attempts: u32, stop: &StopToken) -> Result<(), RemoteError> {
     let full = first.saturating_mul(1 << (attempts - 1).min(10)).min(Duration::from_secs(30));
     // Several transfers to one host that lost its link at the same moment must not come back at the same moment.
     let chance = Instant::now();

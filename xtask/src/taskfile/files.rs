@@ -5,7 +5,7 @@ use super::{Errors, Node, Value, names, read, yaml};
 use crate::model::{Diagnostic, Digest, Place, RepoPath};
 
 const ROOT_FIELDS: &[&str] =
-    &["version", "config", "vars", "pools", "stack", "hosts", "include", "defaults", "tasks", "x-*"];
+    &["version", "config", "vars", "pools", "stack", "hosts", "storage", "include", "defaults", "tasks", "x-*"];
 const INCLUDED_FIELDS: &[&str] = &["version", "vars", "pools", "hosts", "include", "defaults", "tasks", "x-*"];
 /// More files than this are a mistake.
 const MAX_FILES: usize = 256;

@@ -69,12 +69,15 @@ impl<'a> Loader<'a> {
         }
         "`config`".clone_into(&mut cx.of);
         let config = file.node.get("config").map(|node| toplevel::config(node, &mut cx));
+        "`storage`".clone_into(&mut cx.of);
+        let storage = file.node.get("storage").map(|node| toplevel::storage(node, &mut cx));
         cx.of = String::new();
         let stack = file.node.get("stack").and_then(|node| {
             let value = cx.path(node, "stack")?.lossy().into();
             Some(At { value, place: node.place.clone() })
         });
         (self.taskfile.pools, self.taskfile.hosts) = (pools, hosts);
+        self.taskfile.storage = storage.unwrap_or(std::mem::take(&mut self.taskfile.storage));
         if file.parent.is_none() {
             self.taskfile.config = config.unwrap_or_default();
             names::resolve_root(&mut self.taskfile.config.default_tasks);

@@ -25,6 +25,9 @@ pub fn schema(actions: &[ActionForm<'_>], checks: &[&str]) -> Value {
             "pools": named(&json!({ "type": "integer", "minimum": 1 }), "How many tasks of a pool may run at once"),
             "stack": { "type": "string", "description": "Path of the spec of the stack" },
             "hosts": named(&host(), "Other machines"),
+            "storage": described(closed(json!({
+                "ids": named(&json!({ "type": "string" }), "Id to path"), "folders": list(&json!({ "type": "string" })),
+            }), &[]), "Folders that `sync` knows by an id"),
             "include": include(),
             "defaults": object(DEFAULTS),
             "tasks": named(&object(ATTRIBUTES), "Tasks by name"),
@@ -88,7 +91,7 @@ fn host() -> Value {
         json!({
             "ssh": { "type": "string" }, "context": { "type": "string" }, "docker": { "type": "string" },
             "root": { "type": "string" }, "slots": { "type": "integer", "minimum": 1 },
-            "port": { "type": "integer", "minimum": 1, "maximum": 65535 }, "identity": { "type": "string" },
+            "port": { "type": "integer", "minimum": 1, "maximum": 65535 }, "identity": { "type": "string" }, "compress": { "type": "boolean" },
         }),
         &[],
     )

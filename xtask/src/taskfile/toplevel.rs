@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::{Node, Value, read};
-use crate::model::task::{Checker, Config, Host};
+use crate::model::task::{Checker, Config, Host, Storage};
 use crate::model::{Diagnostic, words};
 
 pub(super) const CONFIG: &[&str] = &[
@@ -102,7 +102,7 @@ pub(super) fn pools(node: &Node, into: &mut BTreeMap<Arc<str>, usize>, cx: &mut 
     }
 }
 
-const HOST: &[&str] = &["ssh", "context", "docker", "root", "slots", "port", "identity"];
+const HOST: &[&str] = &["ssh", "context", "docker", "root", "slots", "port", "identity", "compress"];
 
 /// `hosts`: name to how it is reached.
 pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut Cx<'_>) {
@@ -120,6 +120,7 @@ pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut C
             slots: fields.get("slots").and_then(|node| cx.int(node, "slots", 1..=1024)).map(|slots| slots as usize),
             port: fields.get("port").and_then(|node| cx.int(node, "port", 1..=65535)).map(|port| port as u16),
             identity: text("identity", cx),
+            compress: fields.get("compress").and_then(|node| cx.boolean(node, "compress")).unwrap_or_default(),
         };
         if host.ssh.is_none() && host.context.is_none() && host.docker.is_none() {
             cx.error(&key.place, format!("{of} has none of `ssh`, `context` and `docker`"));
@@ -129,6 +130,23 @@ pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut C
         }
         into.insert(key.key().into(), host);
     }
+}
+
+/// `storage`: ids of folders, and folders whose sub-folders have ids.
+pub(super) fn storage(node: &Node, cx: &mut Cx<'_>) -> Storage {
+    let mut storage = Storage::default();
+    let Some(fields) = read::fields(node, "`storage`", &["ids", "folders"], cx.errors) else { return storage };
+    if let Some(node) = fields.get("ids") {
+        for (key, value) in cx.map(node, "ids", "a map from ids to paths") {
+            if let Some(path) = cx.fixed(value, key.key()) {
+                storage.ids.insert(key.key().into(), path);
+            }
+        }
+    }
+    if let Some(node) = fields.get("folders") {
+        storage.folders = cx.fixed_list(node, "folders", "a list of paths");
+    }
+    storage
 }
 
 /// `vars` of a file, evaluated in order: each may use those before it. `known` holds what the file that

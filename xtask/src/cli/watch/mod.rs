@@ -48,7 +48,7 @@ struct Callbacks {
 pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let (words, callbacks) = own_options(words)?;
     let stop = StopToken::new();
-    let Some(prepared) = run::prepare(&words, world, &stop, None)? else {
+    let Some(mut prepared) = run::prepare(&words, world, &stop, None)? else {
         return Err(Diagnostic::error("`watch` needs tasks: there are no default tasks")
             .help("cargo xtask watch TASK")
             .into());
@@ -56,6 +56,7 @@ pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> 
     if prepared.args.timings.is_some() {
         return Err(Diagnostic::error("`--timings` is for one run, and `watch` makes many").into());
     }
+    run::use_chosen_hosts(&mut prepared)?;
     let mut reporter = run::reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     let (sender, wakes) = channel();

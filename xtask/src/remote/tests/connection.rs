@@ -103,3 +103,27 @@ fn a_lost_server_is_noticed() {
     }
     assert!(!master.is_alive(), "{}", server.log());
 }
+
+#[test]
+fn r8_sixteen_at_once_get_in_where_three_may_knock() {
+    // The fourth that has not said who it is yet is turned away.
+    let server = Sshd::start("MaxStartups 3");
+    let target = server.target();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|number: usize| {
+                let target = &target;
+                scope.spawn(move || {
+                    let stop = StopToken::new();
+                    let master = Master::connect(target, &programs(), &stop)?;
+                    let result = master.run(&["echo", &number.to_string()], Stdin::Null, &mut |_, _| {}, &stop);
+                    Ok::<_, RemoteError>((number, String::from_utf8_lossy(&result.stdout).trim().to_owned()))
+                })
+            })
+            .collect();
+        for thread in threads {
+            let (number, said) = thread.join().unwrap().unwrap_or_else(|error| panic!("{error:?} {}", server.log()));
+            assert_eq!(said, number.to_string());
+        }
+    });
+}

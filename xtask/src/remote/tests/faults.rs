@@ -224,3 +224,43 @@ fn r4_no_name_runs_a_command() {
     outside.sort();
     assert_eq!(outside, ["from", "root"]);
 }
+
+#[test]
+fn r6_no_room_and_no_right_to_write_show_nothing_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    for folder in [&from, &to] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("f"), "old").unwrap();
+    }
+    fs::write(from.join("f"), "new, and longer").unwrap();
+    fs::write(from.join("large"), vec![7; 1_000_000]).unwrap();
+    let old = contents(&to);
+    // No file may have more than 64 blocks, as if the disk were full then.
+    let full = stub(dir.path(), "trap '' XFSZ; ulimit -f 64; exec \"$@\"");
+    let error = send(dir.path(), &full, quick()).unwrap_err();
+    assert!(
+        matches!(&error, RemoteError::Failed { how, .. } if how.contains("code 11") || how.contains("code 23")),
+        "{error:?}"
+    );
+    let visible = |dir: &Path| {
+        let mut found = contents(dir);
+        found.retain(|(name, _)| !name.starts_with(".rsync-partial") && !name.to_string_lossy().contains(".~tmp~"));
+        found
+    };
+    assert_eq!(visible(&to), old);
+    let at = to.display();
+    let mount = format!("mount --bind '{at}' '{at}' && mount -o remount,ro,bind '{at}' && exec \"$@\"");
+    let read_only = stub(
+        dir.path(),
+        &format!("exec unshare --map-root-user --mount sh -c '{}' sh \"$@\"", mount.replace('\'', "\"")),
+    );
+    let error = send(dir.path(), &read_only, quick()).unwrap_err();
+    assert!(
+        matches!(&error, RemoteError::Failed { said, .. } if said.iter().any(|line| line.contains("Read-only"))),
+        "{error:?}"
+    );
+    assert_eq!(visible(&to), old);
+    send(dir.path(), &stub(dir.path(), "exec \"$@\""), quick()).unwrap();
+    assert_eq!(contents(&to), contents(&from), "with room again, all arrives");
+}
