@@ -16,5 +16,6 @@ mod environments_live {
     mod handbook;
     mod kept;
     mod lab;
+    mod live;
     mod scripts;
 }

@@ -2,6 +2,7 @@
 
 pub mod glob;
 pub mod ignore;
+pub mod live;
 mod pattern;
 pub mod stage;
 pub mod visible;

@@ -2,16 +2,17 @@
 //! wanted, removed when their user died. What exists is what the engine says; who uses it is in the leases.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folders::Folders;
 use super::lease::{self, Lease, Tried, Use};
+use super::live::NAME_START;
 use super::options::{Options, Security};
 use super::{script, transfer, user};
 use crate::docker::containers::{Bind, ContainerSummary, Health};
 use crate::docker::{ContainerState, Docker, DockerError, ExecSpec};
-use crate::model::{Diagnostic, StopToken};
+use crate::model::{Diagnostic, Digest, StopToken};
 
 /// Whose container it is.
 pub const CLIENT_LABEL: &str = "dev.xtask.env.client";
@@ -25,6 +26,11 @@ pub const PROJECT_LABEL: &str = "dev.xtask.env.project";
 
 /// An idle container is kept that long.
 pub const IDLE_LIMIT: Duration = Duration::from_hours(1);
+
+/// A word for the repository at `root`, as labels have it.
+pub fn project_word(root: &Path) -> String {
+    Digest::of(root.as_os_str().as_encoded_bytes()).short()
+}
 
 /// A container that is wanted.
 pub struct Wanted<'a> {
@@ -61,9 +67,24 @@ pub struct Listed {
     pub used: Use,
     /// Somebody holds its lease now.
     pub is_taken: bool,
+    /// A word for the repository.
+    pub project: String,
+    /// The name of its lease.
+    pub token: String,
+    container_name: String,
 }
 
 impl Listed {
+    /// Files were copied into it while it ran: it is not what its image is ([`super::live`]).
+    pub fn is_live(&self) -> bool {
+        self.container_name.starts_with(NAME_START)
+    }
+
+    /// Its id as people write it.
+    pub fn short(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
+
     /// Its user died, or it does not run.
     pub fn is_left_over(&self) -> bool {
         !self.is_taken && (self.state != ContainerState::Running || !matches!(self.used, Use::Idle { .. }))
@@ -94,13 +115,14 @@ impl<'a> Pool<'a> {
         for container in self.containers()? {
             let label = |name: &str| container.labels.get(name).map(String::as_str);
             let Some(lease) = self.take(&container)? else { continue };
-            let usable = found.is_none() && !fresh && label(KEY_LABEL) == Some(wanted.key);
+            let is_live = container.name.starts_with(NAME_START);
+            let usable = found.is_none() && !fresh && !is_live && label(KEY_LABEL) == Some(wanted.key);
             if usable && let Some(used) = self.reuse(&container, wanted)? {
                 found = Some((used, lease));
                 continue;
             }
             let same = label(NAME_LABEL) == Some(wanted.name) && label(PROJECT_LABEL) == Some(wanted.project);
-            let replaced = same && label(KEY_LABEL) != Some(wanted.key) && !fresh;
+            let replaced = same && (is_live || label(KEY_LABEL) != Some(wanted.key)) && !fresh;
             let old = matches!(lease.found, Use::Idle { since } if lease::now() > since + IDLE_LIMIT.as_secs());
             if replaced || old || (usable && found.is_none()) {
                 self.remove(&container.id, lease);
@@ -161,6 +183,9 @@ impl<'a> Pool<'a> {
         };
         let listed = Listed {
             name: container.labels.get(NAME_LABEL).cloned().unwrap_or_default(),
+            project: container.labels.get(PROJECT_LABEL).cloned().unwrap_or_default(),
+            token,
+            container_name: container.name,
             id: container.id,
             image: container.image,
             created: container.created,

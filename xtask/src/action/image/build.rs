@@ -84,7 +84,7 @@ pub(super) fn infra(error: DockerError) -> Failure {
 }
 
 /// The parts of a key as parts of a fingerprint; `label` is the image, with the plan where it matters.
-fn parts(label: &str, identity: &Identity) -> Vec<Part> {
+pub(super) fn parts(label: &str, identity: &Identity) -> Vec<Part> {
     let image: Arc<str> = label.into();
     let mut parts = Vec::new();
     for (name, shown) in &identity.key.parts {

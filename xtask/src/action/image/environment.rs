@@ -144,7 +144,8 @@ impl Services {
     }
 }
 
-fn find<'s>(stack: &'s crate::stack::Stack, name: &str) -> Result<(&'s Image, &'s Plan), Failure> {
+/// An environment as an image, with the plan that it is built for.
+pub(super) fn find<'s>(stack: &'s crate::stack::Stack, name: &str) -> Result<(&'s Image, &'s Plan), Failure> {
     let image = stack.image(name);
     let pair = image.and_then(|image| Some((image, stack.plans.iter().find(|plan| image.is_in(&plan.name))?)));
     pair.ok_or_else(|| Failure::error(Diagnostic::error(format!("environment `{name}` does not exist"))))

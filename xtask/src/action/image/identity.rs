@@ -162,18 +162,33 @@ fn identify_with(
         bases.insert(used.reference.clone(), basis);
     }
     let args = stack.build_args(image, plan, &Args::new());
+    let key = key(image, &dockerfile, &context, &args, &bases);
+    Ok(Identity { dockerfile, context, args, key, bases })
+}
+
+fn key(
+    image: &Image,
+    dockerfile: &Dockerfile,
+    context: &Context,
+    args: &Args,
+    bases: &BTreeMap<String, Basis>,
+) -> ContentKey {
     let digests: BTreeMap<String, Digest> = bases.iter().map(|(name, basis)| (name.clone(), basis.digest)).collect();
     let options: BTreeMap<String, String> =
         image.network.iter().map(|network| ("network".to_owned(), network.clone())).collect();
-    let key = content_key(&KeyParts {
-        dockerfile: &dockerfile,
-        context: &context,
-        args: &args,
+    content_key(&KeyParts {
+        dockerfile,
+        context,
+        args,
         platform: image.platforms.first().map(String::as_str),
         options: &options,
         bases: &digests,
-    });
-    Ok(Identity { dockerfile, context, args, key, bases })
+    })
+}
+
+/// What an image is apart from the files of its context.
+pub(super) fn frame(identity: &Identity, image: &Image) -> Digest {
+    key(image, &identity.dockerfile, &Context::default(), &identity.args, &identity.bases).digest
 }
 
 /// The Dockerfile as the task `render` left it, which comes before whoever asks; rendered here where it never ran.

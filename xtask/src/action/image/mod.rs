@@ -20,6 +20,7 @@ mod join;
 mod layers;
 mod ledger;
 mod leftovers;
+mod live;
 mod manifest;
 pub(crate) mod missed;
 mod origin;
@@ -83,6 +84,7 @@ pub(super) fn add_for_environments(actions: &mut ActionSet, services: &Arc<Servi
     actions
         .add(ForEnvironment { name: "environment_test", inner: test::ImageTest(services.clone(), test::Kind::Basic) });
     actions.add_chronicle(shelf::Watcher(services.clone()));
+    actions.add(live::EnvironmentLive(services.clone()));
     actions.add(ForEnvironment { name: "environment_push", inner: push::ImagePush(services.clone()) });
 }
 

@@ -12,10 +12,10 @@ use super::request::{self, Request};
 use crate::action::image::Held;
 use crate::environment::options::size;
 use crate::environment::shared::{self, Turn};
-use crate::environment::{Environment, Job, Outcome, Report, Wanted, catalog, run as runs};
+use crate::environment::{Environment, Job, Outcome, Report, Wanted, catalog, project_word, run as runs};
 use crate::exec::interrupt;
 use crate::model::digest::Hasher;
-use crate::model::{Diagnostic, Diagnostics, Digest, StopToken, Stream};
+use crate::model::{Diagnostic, Diagnostics, StopToken, Stream};
 use crate::store::STATE_DIR;
 use crate::world::World;
 
@@ -129,7 +129,7 @@ fn start(
     let mut hasher = Hasher::new();
     hasher.field(&held.id).field(request.options.canonical()).field(request.variables(opened));
     let key = hasher.finish().short();
-    let project = Digest::of(opened.place.root.as_os_str().as_encoded_bytes()).short();
+    let project = project_word(&opened.place.root);
     let wanted = Wanted {
         name: &environment.name,
         project: &project,

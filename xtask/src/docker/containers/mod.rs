@@ -8,7 +8,7 @@ mod spec;
 
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 
 pub use exec::ExecSpec;
@@ -50,6 +50,19 @@ impl Docker {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         within(SHORT + grace, &subject(container), self.api.stop_container(container, Some(options)))
+    }
+
+    /// Stops it as [`Docker::stop`] does, and starts it again.
+    pub fn restart(&self, container: &str, grace: std::time::Duration) -> Result<(), DockerError> {
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = RestartContainerOptionsBuilder::new().t(seconds).build();
+        within(SHORT + grace, &subject(container), self.api.restart_container(container, Some(options)))
+    }
+
+    /// Gives it another name. `Conflict` if that is taken.
+    pub fn rename(&self, container: &str, name: &str) -> Result<(), DockerError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        ask(&subject(container), self.api.rename_container(container, options))
     }
 
     /// Sends a signal, e.g. `SIGKILL`. `Conflict` if it does not run.

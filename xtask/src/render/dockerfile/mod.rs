@@ -9,6 +9,7 @@ mod lines;
 mod read;
 mod source;
 mod stages;
+mod steps;
 mod uses;
 mod words;
 
@@ -16,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use crate::model::{Diagnostics, Place};
+
+pub use steps::{CopyStep, FileStep, Folder, Target};
 
 /// What is given to a build beside its files.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +92,10 @@ pub struct Stage {
     pub args_from: BTreeSet<String>,
     pub secrets: BTreeSet<String>,
     pub ssh: BTreeSet<String>,
+    /// What its instructions do to files, without those of the stage that it starts from.
+    pub steps: Vec<FileStep>,
+    /// Its working folder, if it sets one.
+    pub folder: Option<Folder>,
 }
 
 /// What a stage starts from.

@@ -109,6 +109,7 @@ impl<'a> Reader<'a> {
             "LABEL" | "WORKDIR" | "USER" | "EXPOSE" | "VOLUME" | "STOPSIGNAL" => self.expand_all(one),
             _ => {}
         }
+        self.note_files(one);
     }
 
     /// Runs the triggers that the base left for this stage.

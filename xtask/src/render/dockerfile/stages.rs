@@ -34,6 +34,8 @@ impl Reader<'_> {
             args_from: BTreeSet::new(),
             secrets: BTreeSet::new(),
             ssh: BTreeSet::new(),
+            steps: Vec::new(),
+            folder: None,
         };
         if let Some(flag) = one.flag("platform")
             && let Some((platform, deps)) = self.expand_global(one, &flag.value)

@@ -169,7 +169,7 @@ fn is_remote(text: &str) -> bool {
 }
 
 /// Lexically, with the context as root: `..` cannot leave it.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in text.split('/') {
         match part {
