@@ -1,6 +1,6 @@
 //! `watch` by the program itself, on real files, without an engine: the rows W of the reliability table, random edits
-//! against an oracle, tasks that are restarted, keys on a terminal. With `XTASK_SOAK=FACTOR` the counts are so many times
-//! as high.
+//! against an oracle, tasks that are restarted, keys on a terminal. Under `cargo xtask
+//! soak`, or with `XTASK_SOAK=FACTOR`, the counts are higher.
 
 #[path = "watch_live/churn.rs"]
 mod churn;

@@ -109,7 +109,7 @@ fn w13_putting_changes_away_and_back_is_two_runs_at_most() {
     }
 }
 
-/// Row W14: many events cost neither memory nor files; with `XTASK_SOAK=50` a million.
+/// Row W14: many events cost neither memory nor files.
 #[test]
 fn w14_events_leave_nothing_behind() {
     let space = Space::new(ONE);

@@ -15,10 +15,14 @@ tasks:
 
 /// Runs the program on a terminal: each step is a text to wait for, and what to do then.
 const DRIVER: &str = r#"
-import os, pty, re, select, sys, termios, time, json
+import ctypes, os, pty, re, select, signal, sys, termios, time, json
 program, steps = sys.argv[1], json.loads(sys.argv[2])
+# Whoever is killed takes the next one along: the test this driver, the driver the watch.
+def die_with_parent(): ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+die_with_parent()
 pid, terminal = pty.fork()
 if pid == 0:
+    die_with_parent()
     os.environ["TERM"] = "xterm-256color"
     os.execv(program, [program, "watch"])
 before = termios.tcgetattr(terminal)

@@ -82,9 +82,9 @@ fn edit(space: &Space, dice: &mut Dice, number: usize) {
         12 | 13 => fs::remove_dir_all(&one),
         14 => fs::rename(&one, &two),
         15 | 16 => up(&two).and_then(|()| fs::rename(&one, &two)),
-        17 | 18 => fs::write(&tmp, number.to_string()).and_then(|()| fs::rename(&tmp, &one)),
-        // Nothing is another content after these. Put in place whole: a file that is written again is empty in between,
-        // which is another content if somebody looks.
+        17 => fs::write(&tmp, number.to_string()).and_then(|()| fs::rename(&tmp, &one)),
+        // Nothing is another content after these, although the first of them is empty for a moment.
+        18 => fs::read(&one).and_then(|same| fs::write(&one, same)),
         19 => fs::read(&one).and_then(|same| fs::write(&tmp, same)).and_then(|()| fs::rename(&tmp, &one)),
         20 => {
             fs::File::options().write(true).open(&one).and_then(|file| file.set_modified(std::time::SystemTime::now()))
@@ -188,7 +188,7 @@ fn random_edits_miss_nothing_and_run_nothing_needlessly() {
     // For whoever wants the figures: shown with `--no-capture`.
     std::io::Write::write_all(
         &mut std::io::stderr(),
-        format!("{count} edits, {runs} runs, 0 missed, 0 needless\n").as_bytes(),
+        format!("soak-result {count} edits, {runs} runs, 0 missed, 0 needless\n").as_bytes(),
     )
     .unwrap();
 }

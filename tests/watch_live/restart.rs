@@ -27,10 +27,15 @@ fn space(seconds: &str) -> Space {
     space
 }
 
+/// The numbers of all sleepers.
+fn sleeping(seconds: &str) -> Vec<String> {
+    let found = Command::new("pgrep").args(["-f", "-x", &format!("sleep {seconds}")]).output().expect("pgrep");
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
+}
+
 /// How many sleepers there are.
 fn sleepers(seconds: &str) -> usize {
-    let found = Command::new("pgrep").args(["-f", "-x", &format!("sleep {seconds}")]).output().expect("pgrep");
-    String::from_utf8_lossy(&found.stdout).lines().count()
+    sleeping(seconds).len()
 }
 
 #[track_caller]
@@ -73,10 +78,24 @@ fn a_service_starts_again_when_its_inputs_change_and_only_then() {
     space.write("src", "rebuilt\n");
     assert_eq!(serves(&watch), "serves two rebuilt");
     wait_for_sleepers(&seconds, 2);
-    // Somebody else's change has its turn, too.
+    // Somebody else's change has its turn, and the service does not notice.
+    let before = sleeping(&seconds);
     space.write("other", "2");
-    // The service gets out of the way, and comes back: both in rounds of their own.
     let ran = ("other".into(), "ran".into());
+    let mut started = Vec::new();
+    while !started.iter().any(|task| task == "other") {
+        let round = watch.until(|round| round.finished.contains(&ran));
+        started.extend(round.starts.into_iter().map(|start| start.task));
+    }
+    assert_eq!(started, ["other"]);
+    assert_eq!(sleeping(&seconds), before, "the service went on");
+    // The same for what it needs, if that comes to the same.
+    space.write("src", "rebuilt\n");
+    assert_eq!(watch.settle(Duration::from_millis(500)).started(), [""; 0]);
+    assert_eq!(sleeping(&seconds), before);
+    // New tasks are another matter: they are read while it serves.
+    let tasks = TASKS.replace("SECONDS", &seconds);
+    space.write("tasks.yaml", &tasks.replace("[[cat, other]]", "[[cat, other, src]]"));
     while !watch.until(|round| round.finished.contains(&ran)).finished.contains(&ran) {}
     wait_for_sleepers(&seconds, 2);
     watch.interrupt();

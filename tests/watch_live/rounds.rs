@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::space::Space;
+use super::space::{Dice, Space, soak};
 
 const CHAIN: &str = r#"
 version: 1
@@ -40,6 +40,41 @@ fn only_what_a_change_concerns_runs() {
     space.write("left.out", "changed by hand");
     assert!(watch.is_silent(Duration::from_millis(300)));
     assert_eq!(watch.interrupt().0, 130);
+}
+
+/// A file is empty for a moment while it is written, and a look at that moment is none: other changes make the watch look
+/// again and again.
+#[test]
+fn a_file_that_is_written_with_the_same_bytes_runs_nothing() {
+    let tasks = r#"
+version: 1
+tasks:
+  both: { file_dep: [still, moving], actions: ["cat still moving"] }
+  mark: { file_dep: [mark], actions: [[cat, mark]] }
+"#;
+    let space = Space::new(tasks);
+    let still = "the same bytes\n".repeat(20);
+    space.write("still", &still);
+    space.write("moving", "0\n");
+    space.write("mark", "0");
+    let watch = space.watch(&["both", "mark"]);
+    watch.round();
+    let mut dice = Dice(3);
+    let count = soak(300);
+    for number in 1..=count {
+        space.replace("moving", &format!("{number}\n"));
+        std::thread::sleep(Duration::from_micros(dice.roll(4_000)));
+        space.write("still", &still);
+        space.write("mark", &number.to_string());
+        let rounds = watch.until_marked();
+        let starts: Vec<_> =
+            rounds.iter().flat_map(|round| &round.starts).filter(|start| start.task == "both").collect();
+        // What the task reads itself may be empty: it runs once more then. What the watch decides upon may not.
+        let (first, more) = starts.split_first().expect("`moving` changed");
+        assert_eq!(first.reasons, ["file_dep_changed"], "{number}: only `moving` is another");
+        assert!(more.iter().all(|start| start.reasons == ["input_changed_during_run"]), "{number}: {starts:?}");
+    }
+    std::io::Write::write_all(&mut std::io::stderr(), format!("soak-result {count} rewrites\n").as_bytes()).unwrap();
 }
 
 /// A failure is told again only when what it reads changes, and is not forgotten meanwhile.

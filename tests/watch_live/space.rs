@@ -13,9 +13,10 @@ use serde_json::Value;
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many times as often as in a short test.
+/// How often: many times as often as in a short test where `cargo xtask soak` asks for it.
 pub fn soak(count: usize) -> usize {
-    std::env::var("XTASK_SOAK").ok().and_then(|factor| factor.parse::<usize>().ok()).unwrap_or(1) * count
+    let factor = std::env::var("XTASK_SOAK").ok().and_then(|factor| factor.parse::<usize>().ok());
+    factor.unwrap_or(if std::env::var_os("XTASK_SOAK_SECONDS").is_some() { 25 } else { 1 }) * count
 }
 
 /// A folder with a tasks.yaml.
@@ -48,7 +49,11 @@ impl Space {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        self.command_of(env!("CARGO_BIN_EXE_xtask"), words)
+    }
+
+    fn command_of(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(words).current_dir(self.dir.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("XTASK_") {
@@ -60,8 +65,10 @@ impl Space {
 
     /// Starts a watch with these words.
     pub fn watch(&self, words: &[&str]) -> Watch {
-        let words = [&["--reporter", "json", "watch"], words].concat();
-        let mut command = self.command(&words);
+        // It must not outlive a test that is killed.
+        let program = env!("CARGO_BIN_EXE_xtask");
+        let words = [&["--pdeathsig", "KILL", program, "--reporter", "json", "watch"], words].concat();
+        let mut command = self.command_of("setpriv", &words);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
         let (sender, events) = channel();
         let out = child.stdout.take().expect("its output");

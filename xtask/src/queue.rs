@@ -61,6 +61,16 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes those that are wanted, wherever they stand, without waiting.
+    pub fn take(&self, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut items = self.lock();
+        let (taken, left): (Vec<T>, Vec<T>) = items.drain(..).partition(|item| wanted(item));
+        items.extend(left);
+        drop(items);
+        self.popped.notify_all();
+        taken
+    }
+
     /// Takes everything that waits, without waiting.
     pub fn drain(&self) -> Vec<T> {
         let all = self.lock().drain(..).collect();
@@ -83,6 +93,14 @@ mod tests {
         assert_eq!(queue.pop(Duration::ZERO), Some(0));
         assert_eq!(queue.drain().len(), BOUND);
         assert_eq!(queue.pop(Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn what_is_wanted_is_taken_and_the_rest_keeps_its_order() {
+        let queue = Queue::default();
+        (0..6).for_each(|number| queue.push(number));
+        assert_eq!(queue.take(|number| number % 2 == 1), [1, 3, 5]);
+        assert_eq!(queue.drain(), [0, 2, 4]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Memory {
     base: Option<Arc<Graph>>,
     /// Tasks that wake themselves: changes do not touch them any more.
     muted: HashSet<TaskId>,
+    /// What was told to have changed since the last round; `None` if that is not all that did.
+    told: Option<HashSet<RepoPath>>,
 }
 
 /// How a task ended, and what it left.
@@ -73,6 +75,7 @@ impl Memory {
     /// Forgets how tasks ended: the next round looks at everything.
     pub fn clear(&mut self) {
         self.known.clear();
+        self.told = None;
         self.touched.clear();
         self.muted.clear();
     }
@@ -81,8 +84,10 @@ impl Memory {
     pub fn touch(&mut self, project: &Project, changes: &Changes) -> bool {
         if changes.anything {
             self.known.clear();
+            self.told = None;
             return true;
         }
+        self.told.get_or_insert_default().extend(changes.paths.iter().cloned());
         let mut found = interest::concerned(project, &self.interests, changes);
         found.retain(|id| !self.muted.contains(id));
         let any = !found.is_empty();
@@ -90,9 +95,40 @@ impl Memory {
         any
     }
 
+    /// Marks these tasks.
+    pub(super) fn touch_these(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        self.touched.extend(tasks);
+    }
+
+    /// What is to be planned now of all that this is about.
+    pub(super) fn affected_now(&self, graph: &Graph) -> Vec<TaskId> {
+        self.affected(graph, &self.tasks)
+    }
+
+    /// Notes more paths that were told to have changed.
+    pub(super) fn was_told<'p>(&mut self, paths: impl IntoIterator<Item = &'p RepoPath>) {
+        if let Some(told) = &mut self.told {
+            told.extend(paths.into_iter().cloned());
+        }
+    }
+
+    pub(super) fn is_told(&self, path: &RepoPath) -> bool {
+        self.told.as_ref().is_some_and(|told| told.contains(path))
+    }
+
+    /// Whether the round is about changes that were told, and nothing else.
+    pub(super) fn knows_changes(&self) -> bool {
+        self.told.is_some()
+    }
+
+    pub(super) fn is_muted(&self, id: TaskId) -> bool {
+        self.muted.contains(&id)
+    }
+
     /// Marks the tasks that failed. False if there are none.
     pub fn touch_failed(&mut self) -> bool {
         let bad: Vec<TaskId> = self.bad().collect();
+        self.told = None;
         self.touched.extend(&bad);
         !bad.is_empty()
     }
@@ -229,14 +265,21 @@ impl Run<'_> {
         }
     }
 
-    /// Keeps for the next round how each task ended.
-    pub(super) fn remember(&mut self) {
-        let Some(memory) = self.memory.take() else { return };
+    /// Keeps how each task ended that is final by now.
+    pub(super) fn note_outcomes(&mut self) {
+        let Some(memory) = self.memory.as_deref_mut() else { return };
         for (id, outcome) in &self.outcomes {
             let result = self.results.get(id).cloned().map(|result| Result_ { stdout: Arc::from([]), ..result });
             memory.known.insert(*id, Known { outcome: *outcome, result });
             memory.touched.remove(id);
         }
+    }
+
+    /// Keeps for the next round how each task ended.
+    pub(super) fn remember(&mut self) {
+        self.note_outcomes();
+        let Some(memory) = self.memory.take() else { return };
+        memory.told = None;
         for id in &self.left {
             memory.known.remove(id);
         }

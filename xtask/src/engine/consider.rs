@@ -17,6 +17,9 @@ use crate::model::{Diagnostic, Event, Outcome, Verdict};
 use super::ended::Ended;
 use super::run::{Computed, Run, guarded, is_hidden, unix_millis};
 
+/// So often a task is decided again because its inputs were being written: a file that never rests is read as it is.
+const LOOKS: usize = 3;
+
 impl Run<'_> {
     pub(super) fn decide_ready(&mut self) -> Result<(), Diagnostic> {
         while !self.stopping {
@@ -161,7 +164,15 @@ impl Run<'_> {
     }
 
     pub(super) fn decide(&mut self, id: TaskId) -> Result<(), Diagnostic> {
-        let decision = self.decision(id);
+        let mut decision = self.decision(id);
+        let mut looks = 0;
+        while looks < LOOKS
+            && super::live::hangs_on_files(&decision.verdict)
+            && self.read_too_soon(id, &decision.verdict)
+        {
+            decision = self.decision(id);
+            looks += 1;
+        }
         match decision.verdict.clone() {
             Verdict::UpToDate => self.up_to_date(id, &decision),
             // What it misses may be made by a member that comes up later.

@@ -17,12 +17,15 @@ pub struct Changes {
     pub paths: BTreeSet<RepoPath>,
     /// Anything may have changed.
     pub anything: bool,
+    /// What says which tasks there are.
+    pub reload: bool,
 }
 
 impl Changes {
     /// Takes in what changed later.
     pub fn merge(&mut self, later: Self) {
         self.anything |= later.anything;
+        self.reload |= later.reload;
         self.paths.extend(later.paths);
     }
 }

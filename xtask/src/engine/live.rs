@@ -2,7 +2,7 @@
 //! Knows nothing of where changes come from.
 //!
 //! What else they touch waits for the next round. If only tasks with `restart: true` are left running, which may run for
-//! ever, the round ends with them so that what waits gets its turn; they are started again in the next.
+//! ever, what waits joins the run ([`super::join`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,63 @@ use super::job::{Finished, Message};
 use super::run::{Run, is_hidden};
 use crate::graph::TaskId;
 use crate::model::stop::Stop;
-use crate::model::{Diagnostic, Event, Outcome, Verdict, words};
+use crate::model::{Diagnostic, Event, Outcome, Reason, RepoPath, Verdict, words};
 use crate::queue::Queue;
 use crate::rebuild::LastAttempt;
 use crate::schedule::State;
 
 /// Where changes are told to whatever run is going on.
 #[derive(Clone, Default)]
-pub struct News(pub(super) Arc<Queue<Message>>);
+pub struct News {
+    pub(super) queue: Arc<Queue<Message>>,
+    foresight: Option<Arc<dyn Foresight>>,
+}
+
+/// Knows of changes that nobody was told of yet, because more is likely to follow.
+pub trait Foresight: Send + Sync {
+    /// Those that were made before this call.
+    fn pending(&self) -> Changes;
+
+    /// Waits until nothing more follows to these paths, for a moment at the most.
+    fn settle(&self, paths: Vec<RepoPath>);
+
+    /// The same for paths that are others although nothing was told of them yet.
+    fn expect(&self, paths: Vec<RepoPath>);
+}
 
 impl News {
+    /// With somebody to ask before a task is started.
+    #[must_use]
+    pub fn with(&self, foresight: impl Foresight + 'static) -> Self {
+        Self { queue: self.queue.clone(), foresight: Some(Arc::new(foresight)) }
+    }
+
     /// To be called from any thread.
     pub fn tell(&self, changes: Changes) {
-        self.0.push(Message::Changed(changes));
+        self.queue.push(Message::Changed(changes));
     }
 
     /// Drops what was told since the last run: to be called when it is known otherwise.
     pub fn clear(&self) {
-        drop(self.0.drain());
+        drop(self.queue.drain());
     }
 }
 
 impl std::fmt::Debug for News {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("News")
+    }
+}
+
+/// Whether files are what a verdict is about, so that it is another one if they were read at a bad moment.
+pub(super) fn hangs_on_files(verdict: &Verdict) -> bool {
+    let is_of_file = |reason: &Reason| {
+        matches!(reason, Reason::FileDepChanged { .. } | Reason::FileDepAdded { .. } | Reason::FileDepRemoved { .. })
+    };
+    match verdict {
+        Verdict::Run(reasons) => reasons.iter().any(is_of_file),
+        Verdict::Error(_) => true,
+        Verdict::UpToDate | Verdict::Ignored => false,
     }
 }
 
@@ -55,15 +88,92 @@ impl Run<'_> {
         let Some(memory) = self.memory.as_deref() else { return };
         let touched = interest::concerned(self.project, &memory.interests, changes);
         let (running, _) = self.running();
+        if let Some(memory) = self.memory.as_deref_mut() {
+            memory.was_told(&changes.paths);
+        }
         self.epoch += 1;
         self.project.files.next_epoch();
         for id in running.iter().filter(|id| touched.contains(id) || changes.anything) {
             if self.is_outdated(*id) {
-                let paths = words::list(changes.paths.iter().take(3).map(crate::model::RepoPath::lossy));
+                let paths = words::list(changes.paths.iter().take(3).map(RepoPath::lossy));
                 self.stop_one(*id, Ending::Again(paths));
             }
         }
-        self.others_wait |= changes.anything || touched.iter().any(|id| !running.contains(id));
+        self.others_wait |= changes.anything || changes.reload;
+        let muted = |id: &TaskId| self.memory.as_deref().is_some_and(|memory| memory.is_muted(*id));
+        let others: Vec<TaskId> = touched.into_iter().filter(|id| !running.contains(id) && !muted(id)).collect();
+        if !others.is_empty() {
+            self.joining.waiting.extend(others);
+            self.joining.paths.extend(changes.paths.iter().cloned());
+        }
+    }
+
+    /// Whether something that this task reads was being written when it was read: a file that is empty for a moment is
+    /// no content that anybody meant. When this returns, it is there as a whole.
+    pub(super) fn read_too_soon(&mut self, id: TaskId, verdict: &Verdict) -> bool {
+        let Some(foresight) = self.options.news.as_ref().and_then(|news| news.foresight.clone()) else { return false };
+        // What was read before the round asked for the first time is covered by that answer.
+        let read_before = self.inputs.get(&id).is_some_and(|(epoch, _)| *epoch == self.epoch);
+        let pending = match self.foreseen.as_ref().filter(|(epoch, _)| read_before && *epoch == self.epoch) {
+            Some((_, known)) => known.clone(),
+            None => foresight.pending(),
+        };
+        self.foreseen = read_before.then(|| (self.epoch, pending.clone()));
+        let paths: Vec<RepoPath> = pending.paths.iter().filter(|path| self.concerns(id, path)).cloned().collect();
+        let waits = !paths.is_empty();
+        if waits {
+            foresight.settle(paths);
+        }
+        // What was handed on meanwhile was read before, too.
+        let mut told = self.take_news(id);
+        let untold = self.untold(verdict);
+        if !untold.is_empty() {
+            if let Some(memory) = self.memory.as_deref_mut() {
+                memory.was_told(&untold);
+            }
+            foresight.expect(untold);
+            self.take_news(id);
+            told = true;
+        }
+        if waits || told {
+            self.epoch += 1;
+            self.project.files.next_epoch();
+        }
+        waits || told
+    }
+
+    /// Takes in what was told during the run. Whether it concerns this task.
+    fn take_news(&mut self, id: TaskId) -> bool {
+        let mut concerned = false;
+        for message in self.queue.take(|message| matches!(message, Message::Changed(_))) {
+            let Message::Changed(changes) = message else { continue };
+            concerned |= changes.anything || changes.paths.iter().any(|path| self.concerns(id, path));
+            self.changed(&changes);
+        }
+        concerned
+    }
+
+    /// Inputs that are others although no change of them was told: the news is on its way. Not those that tasks make.
+    fn untold(&self, verdict: &Verdict) -> Vec<RepoPath> {
+        let (Verdict::Run(reasons), Some(memory)) = (verdict, self.memory.as_deref()) else { return Vec::new() };
+        let path = |reason: &Reason| match reason {
+            Reason::FileDepChanged { path, .. } | Reason::FileDepAdded { path } | Reason::FileDepRemoved { path } => {
+                RepoPath::from_root(path)
+            }
+            _ => None,
+        };
+        let is_news = |path: &RepoPath| {
+            std::iter::successors(Some(path.clone()), RepoPath::parent)
+                .all(|one| !memory.is_told(&one) && self.graph.maker(&one).is_none())
+        };
+        if memory.knows_changes() { reasons.iter().filter_map(path).filter(is_news).collect() } else { Vec::new() }
+    }
+
+    /// Whether a change of this path concerns this task.
+    fn concerns(&self, id: TaskId, path: &RepoPath) -> bool {
+        let one = Changes { paths: [path.clone()].into(), ..Changes::default() };
+        let Some(memory) = self.memory.as_deref() else { return false };
+        interest::concerned(self.project, &memory.interests, &one).contains(&id)
     }
 
     /// Tasks that are running and may be started again, and whether no other is.
@@ -76,7 +186,7 @@ impl Run<'_> {
 
     /// Whether a running task was started for other contents than those of now. Where an input is missing, an editor is
     /// likely half way.
-    fn is_outdated(&mut self, id: TaskId) -> bool {
+    pub(super) fn is_outdated(&mut self, id: TaskId) -> bool {
         let Some(started_for) = self.decisions.get(&id).map(|decision| decision.fingerprint.digest()) else {
             return false;
         };
@@ -84,20 +194,25 @@ impl Run<'_> {
         !matches!(now.verdict, Verdict::Error(_)) && now.fingerprint.digest() != started_for
     }
 
-    fn stop_one(&mut self, id: TaskId, ending: Ending) {
+    pub(super) fn stop_one(&mut self, id: TaskId, ending: Ending) {
         if let Some(token) = self.tokens.get(&id) {
             token.request(Stop::Gently);
             self.endings.entry(id).or_insert(ending);
         }
     }
 
-    /// Ends the round if all that runs might run for ever while others wait.
+    /// If all that runs might run for ever while others wait: lets them join, else ends the round.
     pub(super) fn make_way(&mut self) {
-        if !self.others_wait || self.stopping || !self.scheduler.only_running() {
+        if self.stopping || !self.scheduler.only_running() {
             return;
         }
         let (running, alone) = self.running();
-        if alone && !running.is_empty() {
+        if !alone || running.is_empty() {
+            return;
+        }
+        self.look_at_services(&running);
+        let somebody_waits = !self.joining.waiting.is_empty();
+        if self.others_wait || (somebody_waits && !self.join()) {
             self.stopping = true;
             for id in running {
                 self.stop_one(id, Ending::Leave);

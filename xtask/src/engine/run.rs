@@ -10,7 +10,9 @@ use super::again::Memory;
 use super::crew::Crew;
 use super::decide::{Decision, Result_};
 use super::inputs::{self, Extra, Inputs};
+use super::interest::Changes;
 use super::job::{Message, Probed};
+use super::join::Joining;
 use super::live::Ending;
 use super::still::Sighting;
 use super::{Options, Project, quick};
@@ -111,8 +113,11 @@ pub(super) struct Run<'a> {
     /// Every worker and probe holds it while it lives.
     pub(super) alive: Arc<()>,
     pub(super) endings: HashMap<TaskId, Ending>,
-    /// Changes concern tasks that are not running.
+    /// What was known to be written at the moment, with the epoch in which that was asked.
+    pub(super) foreseen: Option<(u32, Changes)>,
+    /// Everything is to be looked at, which only another round can do.
     pub(super) others_wait: bool,
+    pub(super) joining: Joining,
     /// Ended to let others have their turn.
     pub(super) left: Vec<TaskId>,
     /// What was looked at for tasks that ended well.
@@ -150,7 +155,7 @@ impl<'a> Run<'a> {
             options,
             events,
             scheduler,
-            queue: options.news.as_ref().map_or_else(Arc::default, |news| news.0.clone()),
+            queue: options.news.as_ref().map_or_else(Arc::default, |news| news.queue.clone()),
             results: HashMap::new(),
             outcomes: Vec::new(),
             outcome_of: HashMap::new(),
@@ -186,7 +191,9 @@ impl<'a> Run<'a> {
             crew: Crew::default(),
             alive: Arc::default(),
             endings: HashMap::new(),
+            foreseen: None,
             others_wait: false,
+            joining: Joining::default(),
             left: Vec::new(),
             sights: HashMap::new(),
             untouched: HashSet::new(),

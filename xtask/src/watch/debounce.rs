@@ -4,12 +4,14 @@
 //! 5 ms for company, for an editor saves in several steps. The longer a burst lasts, the longer a pause must be to count
 //! as its end, up to 50 ms; half a second after its first change a batch goes in any case, so that a file which is
 //! written all the time starves nobody. A file that was written and not closed yet is likely half there: it is worth the
-//! longest pause.
+//! longest pause. One that was emptied and not written yet is waited for even longer: nobody means it to be empty.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::model::RepoPath;
+
+use super::settle::Pending;
 
 /// The pause that ends a batch of whole files, the shortest for others, and the longest.
 const WHOLE: Duration = Duration::from_millis(1);
@@ -19,12 +21,17 @@ const LONG: Duration = Duration::from_millis(50);
 /// The longest wait for a pause.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// How long an emptied file keeps its batch waiting: whoever emptied it may not get the processor for a while.
+const EMPTY: Duration = Duration::from_secs(1);
+
 /// With more paths than this, looking at everything again is no dearer and needs no memory.
 const MANY: usize = 20_000;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// A file was emptied, or made, and has nothing in it yet.
+    Emptied(RepoPath),
     /// Content was written; more may follow until the file is closed.
     Written(RepoPath),
     /// A file that was open for writing was closed, or a whole one came under this name.
@@ -42,6 +49,8 @@ pub struct Debounce {
     anything: bool,
     /// Written, not closed.
     open: HashSet<RepoPath>,
+    /// Open, and empty.
+    empty: HashSet<RepoPath>,
     /// Neither open nor whole: more is likely to follow.
     unsure: HashSet<RepoPath>,
     /// First and last change.
@@ -62,7 +71,16 @@ impl Debounce {
     pub fn note(&mut self, change: Change, now: Instant) {
         let first = self.span.map_or(now, |(first, _)| first);
         self.span = Some((first, now));
+        if let Change::Written(path) | Change::Closed(path) | Change::Other(path) = &change {
+            self.empty.remove(path);
+        }
         match change {
+            Change::Emptied(path) => {
+                self.unsure.remove(&path);
+                self.open.insert(path.clone());
+                self.empty.insert(path.clone());
+                self.paths.insert(path);
+            }
             Change::Written(path) => {
                 self.unsure.remove(&path);
                 self.open.insert(path.clone());
@@ -86,6 +104,7 @@ impl Debounce {
         if self.anything {
             self.paths.clear();
             self.open.clear();
+            self.empty.clear();
             self.unsure.clear();
         }
     }
@@ -93,6 +112,9 @@ impl Debounce {
     /// When the batch goes unless something else happens; `None` if nothing waits.
     pub fn due(&self) -> Option<Instant> {
         let (first, last) = self.span?;
+        if !self.empty.is_empty() {
+            return Some(first + EMPTY);
+        }
         let shortest = if self.anything || !self.unsure.is_empty() { SHORT } else { WHOLE };
         let pause = if self.open.is_empty() { ((last - first) / 2).clamp(shortest, LONG) } else { LONG };
         Some((last + pause).min(first + MAX_WAIT))
@@ -103,10 +125,21 @@ impl Debounce {
         self.span
     }
 
+    /// Whether a change that waits is one of these paths.
+    pub fn concerns(&self, paths: &[RepoPath]) -> bool {
+        self.anything || paths.iter().any(|path| self.paths.contains(path))
+    }
+
+    /// All that waits, and goes on waiting.
+    pub fn pending(&self) -> Pending {
+        Pending { paths: self.paths.clone(), anything: self.anything }
+    }
+
     /// All that waits.
     pub fn take(&mut self) -> Option<Due> {
         let (since, _) = self.span.take()?;
         self.open.clear();
+        self.empty.clear();
         self.unsure.clear();
         Some(Due { paths: std::mem::take(&mut self.paths), anything: std::mem::take(&mut self.anything), since })
     }
@@ -155,6 +188,16 @@ mod tests {
         let slow = [(0, Change::Written(path("a"))), (30, Change::Written(path("a"))), (60, Change::Closed(path("a")))];
         assert_eq!(batches(&slow), [(90, 1)]);
         assert_eq!(batches(&slow[..1]), [(50, 1)]);
+    }
+
+    #[test]
+    fn a_file_that_is_empty_for_a_moment_is_waited_for() {
+        let slow =
+            [(0, Change::Emptied(path("a"))), (300, Change::Written(path("a"))), (301, Change::Closed(path("a")))];
+        assert_eq!(batches(&slow), [(351, 1)]);
+        assert_eq!(batches(&slow[..1]), [(1000, 1)]);
+        // Somebody wants it to be empty.
+        assert_eq!(batches(&[(0, Change::Emptied(path("a"))), (0, Change::Closed(path("a")))]), [(1, 1)]);
     }
 
     #[test]

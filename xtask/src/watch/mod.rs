@@ -10,6 +10,7 @@ pub mod debounce;
 mod git;
 mod limit;
 mod poll;
+mod settle;
 mod subscription;
 mod wanted;
 mod worker;
@@ -22,6 +23,7 @@ mod oracle;
 mod tests;
 
 pub use breaker::LoopBreaker;
+pub use settle::{Pending, Settler};
 pub use wanted::{Ignore, WatchDir};
 
 use std::collections::BTreeSet;
@@ -74,7 +76,7 @@ impl Batch {
 pub struct How {
     /// Poll everything (`--poll`): for file systems that send no news and are not known for it.
     pub poll: bool,
-    /// Test hook: the reader of events sleeps so long before the first.
+    /// Test hook: the reader of events sleeps so long before the first that matters.
     #[cfg(test)]
     pub stall: std::time::Duration,
 }
@@ -114,6 +116,11 @@ impl Watcher {
         Ok(Self { messages, thread: Some(thread), problems })
     }
 
+    /// To ask whether what was read is still there.
+    pub fn settler(&self) -> Settler {
+        Settler::new(self.messages.clone())
+    }
+
     /// Changes what is watched, after a reload. When it returns, all of it is subscribed; returns what a person should
     /// know.
     pub fn set_dirs(
@@ -146,9 +153,9 @@ fn notify_into(messages: Sender<Message>, how: How) -> notify::Result<notify::Re
     #[cfg(test)]
     let mut stall = how.stall;
     notify::recommended_watcher(move |event| {
-        #[cfg(test)]
-        std::thread::sleep(std::mem::take(&mut stall));
         if worker::matters(&event) {
+            #[cfg(test)]
+            std::thread::sleep(std::mem::take(&mut stall));
             // Fails only after the watcher was dropped.
             let _ = messages.send(Message::Event(event));
         }

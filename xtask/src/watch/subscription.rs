@@ -55,6 +55,15 @@ impl Subscription {
         if path.as_bytes().is_empty() { self.root.clone() } else { self.root.join(path.as_path()) }
     }
 
+    /// Makes and watches a folder of our own, whose paths are nobody's inputs. `None` where it cannot be watched.
+    pub fn watch_own(&mut self, dir: &str) -> Option<PathBuf> {
+        let dir = self.root.join(dir);
+        let notify = self.notify.as_mut()?;
+        fs::create_dir_all(&dir).ok()?;
+        notify.watch(&dir, RecursiveMode::NonRecursive).ok()?;
+        Some(dir)
+    }
+
     /// The path below the root, if it is there.
     pub fn relative(&self, path: &Path) -> Option<RepoPath> {
         RepoPath::from_root(path.strip_prefix(&self.root).ok()?.as_os_str().as_bytes())

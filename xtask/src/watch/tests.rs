@@ -49,9 +49,9 @@ impl Scene {
         }
     }
 
-    /// Whether a batch comes within five seconds that says to look at everything. What went with the root may come first.
+    /// Whether a batch comes soon that says to look at everything. What went with the root may come first.
     fn rescans(&self) -> bool {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + Duration::from_secs(30);
         while let Ok(batch) = self.batches.recv_timeout(end.saturating_duration_since(Instant::now())) {
             if batch.rescan {
                 return true;
@@ -85,9 +85,9 @@ fn w1_an_overflow_means_look_at_everything() {
             fs::write(scene.root.join(format!("f{number}")), "x").unwrap();
         }
         assert!(start.elapsed() < stall, "the files were not written while the reader slept");
-        let first = scene.batches.recv_timeout(Duration::from_secs(10)).unwrap();
-        let batches = scene.settle(Duration::from_secs(1));
-        assert!(first.rescan || batches.iter().any(|batch| batch.rescan));
+        // What came before the overflow may go first, and take its time on a busy machine.
+        assert!(scene.rescans());
+        scene.settle(Duration::from_secs(1));
         fs::create_dir_all(scene.root.join("a/b")).unwrap();
         fs::write(scene.root.join("a/b/c"), "y").unwrap();
         assert!(scene.sees("a/b/c"));

@@ -14,6 +14,7 @@ use super::Batch;
 use super::debounce::{Change, Debounce};
 use super::git;
 use super::limit;
+use super::settle::{Cookies, Pending, Questions};
 use super::subscription::Subscription;
 use super::wanted::Wanted;
 
@@ -28,11 +29,20 @@ const LOCKED: Duration = Duration::from_millis(5);
 const LOCK_QUIET: Duration = Duration::from_secs(2);
 const LOCK_MAX: Duration = Duration::from_secs(30);
 
+/// Where files are made whose events mark a moment.
+const COOKIES: &str = ".xtask/watch";
+
 /// What the thread is told.
 pub enum Message {
     Event(notify::Result<Event>),
     /// A new set of directories; answers with problems once all of them are subscribed.
     SetDirs(Wanted, Sender<Vec<Diagnostic>>),
+    /// Answers with what waits once all earlier events are here, see [`super::settle`].
+    Pending(Sender<Pending>),
+    /// Answers once nothing of these paths waits for a pause.
+    Settle(Vec<RepoPath>, Sender<()>),
+    /// The same, once something is known of them.
+    Expect(Vec<RepoPath>, Sender<()>),
     Stop,
 }
 
@@ -43,6 +53,7 @@ pub struct Worker {
     pub messages: Receiver<Message>,
     pub on_batch: Box<dyn Fn(Batch) + Send>,
     debounce: Debounce,
+    questions: Questions,
     lock: Option<PathBuf>,
     /// Until then git's lock is assumed to be still there.
     locked_until: Option<Instant>,
@@ -81,6 +92,7 @@ impl Worker {
             messages,
             on_batch,
             debounce: Debounce::default(),
+            questions: Questions::default(),
             lock,
             locked_until: None,
             next_poll: None,
@@ -119,7 +131,7 @@ impl Worker {
     /// When something is to be done even if nothing happens; never, while nothing waits: an idle watch costs nothing.
     fn wake(&self) -> Option<Instant> {
         let due = self.debounce.due().map(|due| self.locked_until.map_or(due, |locked| due.max(locked)));
-        [due, self.next_poll, self.lost].into_iter().flatten().min()
+        [due, self.next_poll, self.lost, self.questions.wake()].into_iter().flatten().min()
     }
 
     fn handle(&mut self, message: Message) {
@@ -136,6 +148,9 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = answer.send(problems);
             }
+            Message::Pending(answer) => self.questions.ask(answer, Instant::now()),
+            Message::Settle(paths, answer) => self.questions.settle(paths, answer),
+            Message::Expect(paths, answer) => self.questions.expect(paths, answer, Instant::now()),
             Message::Stop => {}
         }
     }
@@ -153,6 +168,9 @@ impl Worker {
             }
         };
         for path in &event.paths {
+            if self.questions.is_cookie(path) {
+                continue;
+            }
             if let Some(path) = self.subscription.relative(path) {
                 self.path_changed(path, event.kind, now);
             }
@@ -161,7 +179,10 @@ impl Worker {
 
     fn path_changed(&mut self, path: RepoPath, kind: EventKind, now: Instant) {
         match kind {
-            EventKind::Modify(ModifyKind::Data(_)) => self.note(path, Change::Written, now),
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                let change = if self.is_empty_file(&path) { Change::Emptied } else { Change::Written };
+                self.note(path, change, now);
+            }
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.note(path, Change::Closed, now),
             EventKind::Access(_) => {}
             EventKind::Modify(ModifyKind::Metadata(_)) => self.note(path, Change::Other, now),
@@ -184,8 +205,18 @@ impl Worker {
         if self.wanted.wants_dir(&path) {
             self.stale.insert(path.clone());
         }
-        let arrived = matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::To)));
-        self.note(path, if arrived { Change::Closed } else { Change::Other }, now);
+        let change = match kind {
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Change::Closed,
+            EventKind::Create(_) if self.is_empty_file(&path) => Change::Emptied,
+            _ => Change::Other,
+        };
+        self.note(path, change, now);
+    }
+
+    /// Whether there is a file with nothing in it: whoever opened it is about to write.
+    fn is_empty_file(&self, path: &RepoPath) -> bool {
+        let meta = std::fs::symlink_metadata(self.subscription.absolute(path));
+        meta.is_ok_and(|meta| meta.is_file() && meta.len() == 0)
     }
 
     /// Subscribes afresh what came or went: what it was is forgotten first, as the system may have ended a watch with
@@ -221,9 +252,15 @@ impl Worker {
         }
     }
 
+    /// After all others, so that it takes the watch of no input.
+    fn watch_cookies(&mut self) {
+        self.questions.cookies = self.subscription.watch_own(COOKIES).map(Cookies::in_dir).unwrap_or_default();
+    }
+
     /// Events were lost: every watch is made anew, and the caller looks at everything after that.
     fn rescan(&mut self, now: Instant) {
         self.subscription.sync(&self.wanted, true);
+        self.watch_cookies();
         self.plan_poll(Duration::ZERO);
         self.debounce.note(Change::Anything, now);
     }
@@ -260,6 +297,7 @@ impl Worker {
                 self.flush();
             }
         }
+        self.questions.answer(&self.debounce, now);
     }
 
     fn plan_poll(&mut self, cost: Duration) {
@@ -293,7 +331,11 @@ impl Worker {
 
     /// Subscribes everything for the first time.
     pub fn subscribe_all(&mut self) -> Vec<Diagnostic> {
+        // Made before anything is watched: its coming is no news.
+        let dir = self.subscription.absolute(&RepoPath::root()).join(COOKIES);
+        let _ = std::fs::create_dir_all(dir);
         self.subscription.sync(&self.wanted, false);
+        self.watch_cookies();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.subscription.problems());
         problems

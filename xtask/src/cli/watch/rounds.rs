@@ -2,18 +2,19 @@
 //! terminals.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::set::WatchSet;
 use super::{Callbacks, Inbox, Key, Wake};
 use crate::cli::run::{self, Prepared};
-use crate::engine::{self, Changes, Memory, News, Summary};
+use crate::engine::{self, Changes, Foresight, Memory, News, Summary};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Diagnostics, Digest, Event, Outcome, Reason, RepoPath, StopToken, Verdict};
 use crate::report::Reporter;
-use crate::watch::{Batch, How, LoopBreaker, Watcher};
+use crate::watch::{Batch, How, LoopBreaker, Settler, Watcher};
 use crate::world::World;
 
 /// See the module.
@@ -28,8 +29,8 @@ pub(super) struct Rounds<'a> {
     memory: Memory,
     /// The selection with all that it needs.
     tasks: Vec<TaskId>,
-    /// Of the files that say which tasks there are, as they were read last.
-    read: Digest,
+    /// The files that say which tasks there are, as they were read last.
+    read: Arc<Mutex<Sources>>,
     /// They could not be understood when they were read last.
     broken: bool,
     /// How many computed inputs are watched.
@@ -37,6 +38,58 @@ pub(super) struct Rounds<'a> {
     breaker: LoopBreaker,
     /// What woke the last round.
     woken_by: Changes,
+    /// To ask what is being written; `None` before the watch has begun.
+    settler: Option<Eyes>,
+}
+
+/// Files that say which tasks there are.
+#[derive(Clone, PartialEq)]
+struct Sources {
+    root: PathBuf,
+    names: Vec<String>,
+    /// Of what was in them.
+    content: Digest,
+}
+
+impl Sources {
+    fn read(prepared: &Prepared) -> Self {
+        let (root, names) = (prepared.place.root.clone(), prepared.sources.clone());
+        Self { content: Self::digest(&root, &names), root, names }
+    }
+
+    fn digest(root: &Path, names: &[String]) -> Digest {
+        let mut hasher = crate::model::digest::Hasher::new();
+        for name in names {
+            let content = std::fs::read(root.join(name)).unwrap_or_default();
+            hasher.field(name.as_bytes()).field(content);
+        }
+        hasher.finish()
+    }
+
+    /// Whether one of them is in the batch, and there is something else in them now.
+    fn differ(&self, batch: &Batch) -> bool {
+        let mut paths = self.names.iter().filter_map(RepoPath::from_root);
+        paths.any(|path| batch.touches(&path)) && Self::digest(&self.root, &self.names) != self.content
+    }
+}
+
+/// The watch as the engine asks it.
+#[derive(Clone)]
+struct Eyes(Settler);
+
+impl Foresight for Eyes {
+    fn pending(&self) -> Changes {
+        let pending = self.0.pending();
+        Changes { paths: pending.paths, anything: pending.anything, reload: false }
+    }
+
+    fn settle(&self, paths: Vec<RepoPath>) {
+        self.0.settle(paths);
+    }
+
+    fn expect(&self, paths: Vec<RepoPath>) {
+        self.0.expect(paths);
+    }
 }
 
 impl<'a> Rounds<'a> {
@@ -51,7 +104,7 @@ impl<'a> Rounds<'a> {
     ) -> Self {
         let tasks = concerned(&prepared);
         Self {
-            read: read(&prepared),
+            read: Arc::new(Mutex::new(Sources::read(&prepared))),
             memory: Memory::new(tasks.clone()),
             prepared,
             words,
@@ -65,6 +118,7 @@ impl<'a> Rounds<'a> {
             computed: 0,
             breaker: LoopBreaker::default(),
             woken_by: Changes::default(),
+            settler: None,
         }
     }
 
@@ -78,8 +132,12 @@ impl<'a> Rounds<'a> {
         #[cfg(test)]
         let how = How { poll, ..How::default() };
         let news = self.news.clone();
+        let sources = self.read.clone();
         let on_batch = move |batch: Batch| {
-            let changes = changes_of(&batch);
+            // Held until both know it: the loop drops from the news what it has taken in itself.
+            let sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let reload = sources.differ(&batch);
+            let changes = Changes { reload, ..changes_of(&batch) };
             // First to the loop: what it takes in before a round is then dropped from the news. Nobody listens any more
             // only when the program ends.
             let _ = sender.send(Wake::Changed(batch));
@@ -88,6 +146,7 @@ impl<'a> Rounds<'a> {
         let root = &self.prepared.place.root;
         let watcher = Watcher::start(root, set.dirs, move |path| ignored.covers(path), how, on_batch)?;
         self.reporter.diagnostics(&watcher.problems);
+        self.settler = Some(Eyes(watcher.settler()));
         Ok(watcher)
     }
 
@@ -128,10 +187,12 @@ impl<'a> Rounds<'a> {
 
     /// One round for all changes that are known by now. False if they concern nobody.
     pub fn changed(&mut self, batch: Batch, inbox: &mut Inbox, watcher: &Watcher) -> bool {
-        // In this order: a batch that comes in between is taken in here, and told to the run, too.
-        self.news.clear();
         let mut batches = vec![batch];
-        batches.extend(inbox.batches());
+        {
+            let _whole = self.last_read();
+            self.news.clear();
+            batches.extend(inbox.batches());
+        }
         let Taken { told, to_run } = self.take_in(batches, watcher);
         if to_run {
             self.run();
@@ -151,7 +212,7 @@ impl<'a> Rounds<'a> {
             reload |= sources.into_iter().any(|source| batch.touches(&source));
             changes.merge(changes_of(&batch));
         }
-        let reload = reload && (self.broken || read(&self.prepared) != self.read);
+        let reload = reload && (self.broken || Sources::read(&self.prepared) != *self.last_read());
         let touched = self.memory.touch(&self.prepared.project, &changes);
         self.woken_by.clone_from(&changes);
         if touched || reload {
@@ -165,12 +226,12 @@ impl<'a> Rounds<'a> {
 
     /// Reads the tasks again. False if they cannot be understood: then the last good ones stay.
     fn reload(&mut self, watcher: &Watcher) -> bool {
-        self.read = read(&self.prepared);
+        *self.last_read() = Sources::read(&self.prepared);
         match run::reload(&mut self.prepared, self.words, self.world) {
             Ok(()) => {
                 self.broken = false;
                 // Which files these are may have changed with them.
-                self.read = read(&self.prepared);
+                *self.last_read() = Sources::read(&self.prepared);
                 self.tasks = concerned(&self.prepared);
                 self.memory = Memory::new(self.tasks.clone());
                 self.computed = 0;
@@ -183,6 +244,11 @@ impl<'a> Rounds<'a> {
                 false
             }
         }
+    }
+
+    fn last_read(&self) -> MutexGuard<'_, Sources> {
+        // A panic while it is held cannot leave it half written.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watch_again(&mut self, watcher: &Watcher) {
@@ -200,7 +266,7 @@ impl<'a> Rounds<'a> {
             self.computed = count;
             self.watch_again(watcher);
             let paths = self.memory.computed_inputs().filter_map(|dep| RepoPath::from_root(&*dep.pattern)).collect();
-            if self.memory.touch(&self.prepared.project, &Changes { paths, anything: false }) {
+            if self.memory.touch(&self.prepared.project, &Changes { paths, ..Changes::default() }) {
                 self.run();
             }
         }
@@ -210,7 +276,7 @@ impl<'a> Rounds<'a> {
     fn run(&mut self) {
         let mut options = run::options(&self.prepared, self.words, self.stop);
         options.keep_going = !self.prepared.args.no_continue;
-        options.news = Some(self.news.clone());
+        options.news = Some(self.settler.clone().map_or_else(|| self.news.clone(), |settler| self.news.with(settler)));
         let reporter = &mut *self.reporter;
         let mut decided: HashMap<Arc<str>, bool> = HashMap::new();
         let mut started: Vec<(Arc<str>, bool)> = Vec::new();
@@ -318,17 +384,7 @@ fn concerned(prepared: &Prepared) -> Vec<TaskId> {
 }
 
 fn changes_of(batch: &Batch) -> Changes {
-    Changes { paths: batch.paths.clone(), anything: batch.rescan }
-}
-
-/// The content of the files that say which tasks there are.
-fn read(prepared: &Prepared) -> Digest {
-    let mut hasher = crate::model::digest::Hasher::new();
-    for source in &prepared.sources {
-        let content = std::fs::read(prepared.place.root.join(source)).unwrap_or_default();
-        hasher.field(source.as_bytes()).field(content);
-    }
-    hasher.finish()
+    Changes { paths: batch.paths.clone(), anything: batch.rescan, reload: false }
 }
 
 /// A reason that a task gives itself, without anybody else changing anything.
