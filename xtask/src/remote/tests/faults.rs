@@ -144,7 +144,7 @@ fn r3_dropped_links_are_tried_again_and_broken_ones_are_not() {
     assert!(matches!(error, RemoteError::GaveUp { attempts: 3, .. }), "{error:?}");
     assert_eq!(calls(), 3);
     fs::remove_file(&count).unwrap();
-    let error = send(dir.path(), &counted("echo 'no rsync here' >&2; timeout 0.3 cat >/dev/null; exit 127"), quick())
+    let error = send(dir.path(), &counted("echo 'no rsync here' >&2; timeout 2 cat >/dev/null; exit 127"), quick())
         .unwrap_err();
     assert!(matches!(&error, RemoteError::Failed { said, .. } if said[0].contains("no rsync here")), "{error:?}");
     assert_eq!(calls(), 1);
