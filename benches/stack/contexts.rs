@@ -164,7 +164,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 pub fn table(numbers: &[usize]) {
     let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
-    let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 3));
+    let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 2));
     let endpoint = endpoint::resolve(&|name| std::env::var_os(name), None).expect("an endpoint");
     let docker = Docker::connect(&endpoint).expect("a client");
     let home = tempfile::tempdir().expect("a folder");

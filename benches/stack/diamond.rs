@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use crate::measure::{pair, run};
 use crate::program::{LABEL, Place, docker, row, script, tool, xtask};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// Each image with those it is built from, parents first: 1, 3, 4, 3, 1.
 const IMAGES: [(&str, &[&str]); 12] = [
