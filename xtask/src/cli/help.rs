@@ -20,7 +20,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Run tasks", &["run", "watch", "list", "explain", "graph", "history"]),
     ("Change what is remembered", &["accept", "forget", "ignore", "clean"]),
     ("The stack and its images", &["spec", "affected", "report", "tags", "ci-plan"]),
-    ("Environments and hosts", &["env", "hosts"]),
+    ("Environments and hosts", &["env", "hosts", "sync"]),
     ("Begin, and fit in", &["init", "import", "hooks", "schema", "completions", "man", "doctor"]),
     ("This project", &["ci", "soak"]),
 ];
