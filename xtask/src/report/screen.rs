@@ -140,6 +140,10 @@ impl Screen {
         }
         let mut bytes = String::from("\x1b[?2026h");
         let old = self.to_top(&mut bytes, columns);
+        if columns != self.columns {
+            // Rows that the terminal has folded hang together for it until they are erased.
+            bytes.push_str("\x1b[J");
+        }
         for line in text.lines() {
             // In the last column an erase would take the last letter.
             let wide = width(line);
