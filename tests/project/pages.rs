@@ -106,7 +106,9 @@ fn the_commands_in_prose_work_or_say_why_they_are_not_run() {
             let command = shown.command();
             unused.retain(|(start, _)| !command.starts_with(start));
             let is_bare = matches!(command, "cargo xtask" | "cargo xtask run");
-            if is_bare || PROSE_ELSEWHERE.iter().any(|(start, _)| command.starts_with(start)) {
+            // What is meant for another machine is run by `hosts_live`, against an sshd and an engine of its own.
+            let is_away = command.contains("--host ");
+            if is_bare || is_away || PROSE_ELSEWHERE.iter().any(|(start, _)| command.starts_with(start)) {
                 continue;
             }
             let command = STAND_FOR.iter().fold(command.to_owned(), |text, (word, with)| text.replace(word, with));
