@@ -39,6 +39,7 @@ const PROSE_ELSEWHERE: &[(&str, &str)] = &[
     ("cargo xtask env ps", "needs an engine: `environments_live::handbook` runs it"),
     ("cargo xtask test-env", "needs an engine: `environments_live::handbook` runs it"),
     ("cargo xtask spec lock", "needs a registry: `chain_live::bases` runs it"),
+    ("cargo xtask sync", "needs a host: `hosts_live::sync` runs it"),
     ("cargo xtask soak", "takes minutes, and runs these tests itself"),
     ("cargo xtask explain build:r-notebook", "needs an engine: `chain_live::changes` runs it"),
     ("cargo run -- init", "`project::init` runs `init` in an empty folder"),
