@@ -41,7 +41,7 @@ const PROSE_ELSEWHERE: &[(&str, &str)] = &[
     ("cargo xtask spec lock", "needs a registry: `chain_live::bases` runs it"),
     ("cargo xtask sync", "needs a host: `hosts_live::sync` runs it"),
     ("cargo xtask soak", "takes minutes, and runs these tests itself"),
-    ("cargo xtask explain build:r-notebook", "needs an engine: `chain_live::changes` runs it"),
+    ("cargo xtask explain build:", "needs an engine: `chain_live::changes` runs it"),
     ("cargo run -- init", "`project::init` runs `init` in an empty folder"),
     ("cargo bench", "takes minutes, and measures only on a machine that does nothing else"),
     ("cargo nextest", "it is what runs this test"),

@@ -266,7 +266,7 @@ test:b  ran    5.00s  failed      4.00s
         assert_eq!(compare(&all[0], &all[1], None, Paint::default()), wanted);
         assert!(
             compare(&all[1], &all[2], None, Paint::default())
-                .contains("lint  up-to-date         ran        1.05s  other inputs")
+                .contains("lint  up-to-date         ran          1.05s  other inputs")
         );
         assert_eq!(
             compare(&all[0], &all[0], None, Paint::default()),
