@@ -12,7 +12,11 @@ impl Space {
     /// A name in no way unique to the run.
     fn redacted(&self, text: &str) -> String {
         let text = text.replace(&*self.root().to_string_lossy(), "ROOT").replace(&self.prefix, "STACK");
-        regex_lite::Regex::new(r"\d+(\.\d+)?s").expect("a pattern").replace_all(&text, "TIME").into_owned()
+        let replaced = |text: &str, pattern: &str, with: &str| {
+            regex_lite::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned()
+        };
+        // Where a line of source is cut depends on the length of the unique name.
+        replaced(&replaced(&text, r"\d+(\.\d+)?s", "TIME"), r"\S*…", "…")
     }
 
     #[track_caller]

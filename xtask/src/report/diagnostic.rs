@@ -58,7 +58,8 @@ fn strong(paint: Paint, message: &str) -> String {
 fn snippet(place: &Place, source: Source<'_>, paint: Paint, tone: Tone, room: Option<usize>) -> Option<String> {
     let number = usize::try_from(place.line).ok()?.checked_sub(1)?;
     let file = source(&place.file)?;
-    let raw = file.lines().nth(number)?;
+    // A line may be as long as a file: no more of it than can be shown is looked at.
+    let raw: String = file.lines().nth(number)?.chars().take(4 * WIDEST).collect();
     let column = (place.column.max(1) as usize - 1).min(raw.chars().count());
     let shown = |text: &str| clean::text(text, false).replace('\t', "    ");
     let before: String = raw.chars().take(column).collect();
@@ -72,7 +73,7 @@ fn snippet(place: &Place, source: Source<'_>, paint: Paint, tone: Tone, room: Op
     let carets = width(&shown(&word)).clamp(1, widest - indent);
     let gutter = " ".repeat(digits.len());
     let bar = paint.tone(Tone::Busy, "|");
-    let line = super::layout::cut(&shown(raw), widest);
+    let line = super::layout::cut(&shown(&raw), widest);
     Some(format!(
         "{gutter} {bar}\n{} {bar} {line}\n{gutter} {bar} {}{}\n",
         paint.tone(Tone::Busy, &digits),

@@ -144,8 +144,10 @@ fn r3_dropped_links_are_tried_again_and_broken_ones_are_not() {
     assert!(matches!(error, RemoteError::GaveUp { attempts: 3, .. }), "{error:?}");
     assert_eq!(calls(), 3);
     fs::remove_file(&count).unwrap();
-    let error = send(dir.path(), &counted("echo 'no rsync here' >&2; timeout 2 cat >/dev/null; exit 127"), quick())
-        .unwrap_err();
+    // It reads for a while, so that rsync is not ended by the closed pipe before it has spoken.
+    let patience = Patience { no_progress: Duration::from_secs(20), ..quick() };
+    let speaks = counted("echo 'no rsync here' >&2; timeout 2 cat >/dev/null; exit 127");
+    let error = send(dir.path(), &speaks, patience).unwrap_err();
     assert!(matches!(&error, RemoteError::Failed { said, .. } if said[0].contains("no rsync here")), "{error:?}");
     assert_eq!(calls(), 1);
     fs::remove_file(&count).unwrap();
