@@ -98,6 +98,20 @@ const ITEMS: &[Item] = &[
         package: "openssh-server",
     },
     Item {
+        name: "pytest of the system",
+        purpose: "small images that have pytest, for tests",
+        need: Need::Tests,
+        programs: &["/usr/lib/python3/dist-packages/pytest/__init__.py"],
+        package: "python3-pytest",
+    },
+    Item {
+        name: "docker of Python",
+        purpose: "tests of a conftest that asks the engine",
+        need: Need::Tests,
+        programs: &["/usr/lib/python3/dist-packages/docker/__init__.py"],
+        package: "python3-docker",
+    },
+    Item {
         name: "htpasswd",
         purpose: "tests of registries with a login",
         need: Need::Tests,
