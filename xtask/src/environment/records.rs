@@ -2,7 +2,7 @@
 //! database in the cache folder, shared by processes. Knows no engine: what exists there is asked elsewhere.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,6 +11,8 @@ use crate::model::Diagnostic;
 /// So many images are kept on an engine.
 pub const DEFAULT_LIMIT: usize = 50;
 const VERSION: i64 = 1;
+/// How long another process is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = "
 CREATE TABLE images (
@@ -104,9 +106,20 @@ impl Records {
         }
     }
 
+    /// SQLite does not wait where two processes make the file a WAL at once, so the waiting is done here.
     fn try_open(file: &Path) -> Result<Self, rusqlite::Error> {
+        let start = Instant::now();
+        loop {
+            match Self::open_once(file) {
+                Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 1000),
+                result => return result,
+            }
+        }
+    }
+
+    fn open_once(file: &Path) -> Result<Self, rusqlite::Error> {
         let mut db = Connection::open(file)?;
-        db.busy_timeout(Duration::from_secs(30))?;
+        db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -244,6 +257,11 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
+fn is_busy(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+}
+
 fn cannot_write(error: &rusqlite::Error) -> Diagnostic {
     Diagnostic::error("the image records cannot be written").cause(error)
 }
@@ -273,6 +291,19 @@ mod tests {
             build_seconds: Some(0.5),
             build_config: "{}".into(),
             status: Status::Available,
+        }
+    }
+
+    #[test]
+    fn many_may_make_it_at_once() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("images.db");
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| Records::open(&file).unwrap().put(&sample("one", 1)).unwrap());
+                }
+            });
         }
     }
 
