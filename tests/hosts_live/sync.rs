@@ -35,6 +35,13 @@ fn folders_and_ids_are_copied_without_a_task() {
     std::fs::remove_file(space.path("images/side/note.txt")).unwrap();
     say(&["sync", "images", "--host", "lab", "--exclude", "*.py"]).fine();
     assert!(!root.join("images/side/note.txt").exists(), "what is gone here goes there");
+    let rule = say(&["sync", "images", "--host", "lab", "--filter", "merge .rules"]);
+    assert_eq!(rule.code, 3);
+    assert!(
+        rule.stderr.contains("`--filter` is `merge .rules`, expected `+ PATTERN` or `- PATTERN`"),
+        "{}",
+        rule.stderr
+    );
     let unknown = say(&["sync", "weigths", "--host", "lab"]);
     assert_eq!(unknown.code, 3, "{}", unknown.stderr);
     assert!(unknown.stderr.contains("an id with a similar name exists: `weights`"), "{}", unknown.stderr);

@@ -29,6 +29,7 @@ mod quick;
 mod records;
 mod reference;
 mod run;
+mod run_params;
 mod schema;
 mod soak;
 mod stack;

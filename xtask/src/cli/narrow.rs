@@ -3,7 +3,8 @@
 
 use super::project;
 use super::quick::Known;
-use super::run::{self, Prepared};
+use super::run::Prepared;
+use super::run_params;
 use crate::engine::narrow;
 use crate::model::Diagnostics;
 use crate::world::World;
@@ -23,7 +24,7 @@ pub(super) fn prepare(known: &mut Known, world: &World) -> Result<Option<Prepare
         services.choose_hosts(&args.host);
     }
     args.reporter = args.reporter.or_else(|| config.reporter.as_deref().map(str::to_owned));
-    run::hand_out_params(&mut project, &config, &[], &selection, &args, world)?;
+    run_params::hand_out_params(&mut project, &config, &[], &selection, &args, world)?;
     Ok(Some(Prepared {
         args,
         place,

@@ -1,7 +1,6 @@
 //! `cargo xtask [run] TASK …`: understands the words and runs tasks. Knows nothing of how a task is run.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +11,11 @@ use clap::Parser;
 use super::args::{FileArgs, RunArgs, RunCli};
 use super::project::{self, LoadOptions, Place, Read};
 use super::quick::{self, Origin, Quick};
+use super::run_params::hand_out_params;
 use super::timings::{self, Recorder};
 use super::words::{self, Meaning};
 use crate::action::image::Services;
-use crate::engine::{self, Options, ParamValue, Project};
+use crate::engine::{self, Options, Project};
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Task, Taskfile};
@@ -380,77 +380,6 @@ pub(super) fn take_lock(
         crate::exec::end_leftovers(&place.root);
     }
     Ok(Some(lock))
-}
-
-/// Gives each task of the plan the values of its params: what was given to a named task counts for every task below
-/// it that declares a param of the same name.
-pub(super) fn hand_out_params(
-    project: &mut Project,
-    config: &crate::model::task::Config,
-    selected: &[taskfile::Selected],
-    selection: &Selection,
-    args: &RunArgs,
-    world: &World,
-) -> Result<(), Diagnostics> {
-    let graph = project.graph.clone();
-    let mut given: HashMap<TaskId, taskfile::params::Given> = HashMap::new();
-    let mut late: BTreeMap<Arc<str>, taskfile::params::Given> = BTreeMap::new();
-    for word in selected {
-        let start = graph::select(&graph, std::slice::from_ref(&word.word), &RepoPath::root(), true)?;
-        for id in closure_with_setup(&graph, &start, args.single) {
-            let declared: HashSet<&str> = graph.task(id).params.iter().map(|param| &*param.name).collect();
-            if graph.task(id).expand_after.is_some() {
-                late.entry(graph.name(id).clone()).or_default().extend(word.given.clone());
-            }
-            let own = given.entry(id).or_default();
-            own.extend(
-                word.given.iter().filter(|(name, _)| declared.contains(&***name)).map(|(n, v)| (n.clone(), v.clone())),
-            );
-        }
-        if let (Some(id), false) = (graph.find(&word.word), word.pos.is_empty()) {
-            project.positional.insert(id, word.pos.clone());
-        }
-    }
-    project.late_params = Some(late_params(config.clone(), world, late));
-    let mut problems = Vec::new();
-    for id in closure_with_setup(&graph, selection, args.single) {
-        let task = graph.task(id);
-        if task.params.is_empty() || (task.is_group() && !task.members.is_empty()) {
-            continue;
-        }
-        let none = BTreeMap::new();
-        match taskfile::params::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
-            Ok(values) => {
-                project.params.insert(id, for_engine(&values));
-            }
-            Err(found) => problems.extend(found),
-        }
-    }
-    problems.dedup_by(|a, b| a == b);
-    if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
-}
-
-fn for_engine(values: &taskfile::params::Values) -> BTreeMap<Arc<str>, ParamValue> {
-    let plain = |value: &taskfile::params::ParamValue| ParamValue { value: value.json(), secret: value.secret };
-    values.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
-}
-
-/// For members that another task prints: what was given to their group counts, by the name of the group.
-fn late_params(
-    config: crate::model::task::Config,
-    world: &World,
-    given: BTreeMap<Arc<str>, taskfile::params::Given>,
-) -> Arc<engine::LateParams> {
-    let env = world.env.clone();
-    Arc::new(move |task| {
-        let none = BTreeMap::new();
-        let given = task.group.as_ref().and_then(|group| given.get(group)).unwrap_or(&none);
-        let declared = |name: &str| task.params.iter().any(|param| *param.name == *name);
-        let given = given.iter().filter(|(name, _)| declared(name)).map(|(name, texts)| (name.clone(), texts.clone()));
-        let var = |name: &str| env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
-        let values = taskfile::params::values(task, &config, &var, &given.collect()).map_err(Diagnostics)?;
-        Ok(for_engine(&values))
-    })
 }
 
 /// The selection with what it needs and, for each, what sets it up.

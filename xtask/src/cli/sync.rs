@@ -36,10 +36,11 @@ pub(super) fn sync(args: &SyncArgs, world: &World) -> Result<u8, Diagnostics> {
     let ids = ids::Ids::new(&place.root, &read.tasks.storage);
     let sources: Vec<Source> =
         args.what.iter().map(|word| source(word, &place, &ids)).collect::<Result<_, Diagnostics>>()?;
+    let filters = filters(args)?;
     let mut jobs = Vec::new();
     for host in &chosen {
         let target = target(host)?;
-        jobs.extend(sources.iter().map(|source| job(args, source, &target, host.compress, &place.root)));
+        jobs.extend(sources.iter().map(|source| job(args, &filters, source, &target, host.compress, &place.root)));
     }
     let stop = StopToken::new();
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
@@ -82,15 +83,24 @@ fn target(host: &HostEntry) -> Result<Place, Diagnostics> {
     Ok(Place { target: host.target.clone(), root: root.to_string() })
 }
 
-fn job(args: &SyncArgs, source: &Source, place: &Place, compress: bool, root: &Path) -> Job {
+/// The rules of `--filter`, then those of `--exclude`.
+fn filters(args: &SyncArgs) -> Result<Vec<Filter>, Diagnostic> {
+    let rule = |text: &String| match text.split_once(' ') {
+        Some(("+", pattern)) => Ok(Filter::Include(pattern.to_owned())),
+        Some(("-", pattern)) => Ok(Filter::Exclude(pattern.to_owned())),
+        _ => {
+            let problem = Diagnostic::error(format!("`--filter` is `{text}`, expected `+ PATTERN` or `- PATTERN`"));
+            Err(problem.help("leave out what fits a pattern: --exclude PATTERN"))
+        }
+    };
+    let excluded = args.exclude.iter().cloned().map(|pattern| Ok(Filter::Exclude(pattern)));
+    args.filter.iter().map(rule).chain(excluded).collect()
+}
+
+fn job(args: &SyncArgs, filters: &[Filter], source: &Source, place: &Place, compress: bool, root: &Path) -> Job {
     let mut spec = SyncSpec::new(&source.from);
     spec.delete = !args.no_delete;
-    let rule = |text: &String| match text.split_once(' ') {
-        Some(("+", pattern)) => Filter::Include(pattern.to_owned()),
-        Some(("-", pattern)) => Filter::Exclude(pattern.to_owned()),
-        _ => Filter::Exclude(text.clone()),
-    };
-    spec.filters = args.filter.iter().map(rule).chain(args.exclude.iter().cloned().map(Filter::Exclude)).collect();
+    spec.filters = filters.to_vec();
     spec.compress = args.compress || compress;
     spec.checksum = args.checksum;
     spec.link_dest.clone_from(&args.link_dest);

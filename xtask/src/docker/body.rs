@@ -1,6 +1,6 @@
 //! Request bodies that are read while they are sent. Knows nothing of what they hold.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -35,6 +35,41 @@ pub fn of_reader(mut reader: Box<dyn Read + Send>) -> impl Body<Data = Bytes, Er
         }
     });
     of_chunks(chunks)
+}
+
+/// Collects small writes and sends them through a channel in pieces, from a thread that may block.
+pub struct ChunkWriter {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl ChunkWriter {
+    pub fn new(sender: mpsc::Sender<io::Result<Bytes>>) -> Self {
+        Self { sender, buffer: Vec::with_capacity(CHUNK) }
+    }
+
+    /// For an error that is to end the stream.
+    pub fn sender(&self) -> mpsc::Sender<io::Result<Bytes>> {
+        self.sender.clone()
+    }
+}
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
 }
 
 /// A body of what comes through this channel.

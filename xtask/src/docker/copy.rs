@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::archive::{load, what};
+use super::body::ChunkWriter;
 use super::error::from_bollard;
 use super::{Docker, DockerError, body, runtime};
 use crate::model::digest::Hasher;
@@ -113,7 +114,7 @@ impl Docker {
                 }
             });
             let (sink, chunks) = mpsc::channel(8);
-            let wire = Wire { sink, events, sent, buffer: Vec::with_capacity(CHUNK) };
+            let wire = Wire { chunks: ChunkWriter::new(sink), events, sent };
             tokio::task::spawn_blocking(move || {
                 sift(Source { chunks: source, rest: Bytes::new() }, wire, &there, &count);
             });
@@ -139,7 +140,7 @@ fn sift(source: impl Read, wire: Wire, there: &HashSet<String>, kept: &AtomicUsi
     let outcome = outcome.and_then(|()| builder.get_mut().flush());
     if let Err(error) = outcome {
         // Nobody listens any more if it was the other side that failed.
-        let _ = builder.get_ref().sink.blocking_send(Err(error));
+        let _ = builder.get_ref().chunks.sender().blocking_send(Err(error));
     }
 }
 
@@ -227,32 +228,27 @@ impl Read for Source {
     }
 }
 
-/// Sends what is written through a channel, and says how much it was.
+/// Passes what is written on, and says how much it was.
 struct Wire {
-    sink: mpsc::Sender<io::Result<Bytes>>,
+    chunks: ChunkWriter,
     events: mpsc::Sender<u64>,
     sent: Arc<AtomicU64>,
-    buffer: Vec<u8>,
 }
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK {
-            self.flush()?;
+        let length = self.chunks.write(bytes)?;
+        let before = self.sent.fetch_add(length as u64, Ordering::Relaxed);
+        let sent = before + length as u64;
+        if before / CHUNK as u64 != sent / CHUNK as u64 {
+            // A listener that is slow misses some.
+            let _ = self.events.try_send(sent);
         }
-        Ok(bytes.len())
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let chunk = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)));
-        let sent = self.sent.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
-        // A listener that is slow misses some.
-        let _ = self.events.try_send(sent);
-        self.sink.blocking_send(Ok(chunk)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        self.chunks.flush()
     }
 }
 

@@ -207,8 +207,17 @@ pub(super) fn context_as_rendered(
     image: &Image,
     plan: &Plan,
 ) -> Result<Arc<Context>, Failure> {
+    context_by(rendered(services, stack, image), services, (stack, image, plan))
+}
+
+/// The context by a Dockerfile: its name and text, or what is wrong with its template.
+fn context_by(
+    dockerfile: Result<(String, String), Diagnostics>,
+    services: &Services,
+    (stack, image, plan): (&Stack, &Image, &Plan),
+) -> Result<Arc<Context>, Failure> {
     let wrong = |problems| Failure::error(first(problems));
-    let context = rendered(services, stack, image).map_err(wrong).and_then(|(file, text)| {
+    let context = dockerfile.map_err(wrong).and_then(|(file, text)| {
         let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
         context(services, image, &dockerfile)
     });
@@ -344,10 +353,5 @@ pub(super) fn context_of(
     image: &Image,
     plan: &Plan,
 ) -> Result<Arc<Context>, Failure> {
-    let wrong = |problems| Failure::error(first(problems));
-    let context = render(services, stack, image).map_err(wrong).and_then(|(file, text)| {
-        let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
-        context(services, image, &dockerfile)
-    });
-    context.map_err(|failure| origin::failure(services, stack, failure))
+    context_by(render(services, stack, image), services, (stack, image, plan))
 }

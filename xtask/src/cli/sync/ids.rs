@@ -86,6 +86,7 @@ fn id_of(folder: &Path) -> Result<Option<String>, Diagnostics> {
     let mut errors = Errors::default();
     // Other programs keep more in it.
     let id = node.get("id").and_then(|id| read::word(id, Subject::new("id", INFO), &mut errors));
+    errors.finish()?;
     Ok(id.map(|id| id.to_string()))
 }
 
@@ -117,5 +118,14 @@ mod tests {
         );
         std::fs::write(root.join("data/c").join(INFO), "id: [").unwrap();
         assert!(ids.find("a").is_err(), "a broken file is told");
+    }
+    #[test]
+    fn an_id_that_is_no_word_is_told_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("data/a")).unwrap();
+        std::fs::write(dir.path().join("data/a").join(INFO), "owner: me\nid: [a]\n").unwrap();
+        let storage = Storage { ids: BTreeMap::new(), folders: vec!["data".into()] };
+        let problem = Ids::new(dir.path(), &storage).find("a").unwrap_err().to_string();
+        assert!(problem.contains(&format!("{INFO}:2:5")), "{problem}");
     }
 }

@@ -14,7 +14,7 @@ fn snapshot(files: &[&str]) -> Snapshot {
 /// What the change means, with each copy as `path to:mode`.
 fn act(dockerfile: &str, old: &[&str], new: &[&str]) -> Result<Vec<String>, String> {
     let read = Dockerfile::read("Dockerfile", dockerfile, &BuildOptions::default()).unwrap();
-    match Map::new(&read, "/work").act(&snapshot(old), &snapshot(new)) {
+    match Map::new(&read, "/opt/app").act(&snapshot(old), &snapshot(new)) {
         Act::Nothing => Ok(vec![]),
         Act::Copy(all) => Ok(all
             .iter()
@@ -56,7 +56,7 @@ fn a_copy_maps_files_folders_and_globs() {
     // Executable now, with the same content.
     copies(text, &["app/x=1"], &["app/x=1x"], &["app/x /srv/app/x"]);
     copies(text, &["app/x=1"], &["app/x=1"], &[]);
-    copies("FROM busybox\nCOPY . .\n", &["a/b=1"], &["a/b=2"], &["a/b /work/a/b"]);
+    copies("FROM busybox\nCOPY . .\n", &["a/b=1"], &["a/b=2"], &["a/b /opt/app/a/b"]);
 }
 
 #[test]

@@ -8,23 +8,21 @@ use tokio::sync::mpsc;
 
 use super::tree::{Fault, Tree};
 use crate::docker::DockerError;
+use crate::docker::body::ChunkWriter;
 use crate::model::{ContextEntry, ContextKind};
-
-/// What goes over the wire at once.
-const CHUNK: usize = 256 * 1024;
 
 /// Starts a thread that writes the trees, one after the other, and returns what it writes. A file that changed ends
 /// the stream with an error, which is also left in `fault`.
 pub fn stream(trees: Vec<Arc<Tree>>, fault: Fault) -> mpsc::Receiver<Result<Bytes, io::Error>> {
     let (sender, chunks) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
-        let wire = Wire { sender, buffer: Vec::with_capacity(CHUNK) };
+        let wire = ChunkWriter::new(sender);
         let mut builder = tar::Builder::new(wire);
         let outcome = trees.iter().try_for_each(|tree| write(&mut builder, tree));
         let outcome = outcome.and_then(|()| builder.finish().and_then(|()| builder.get_mut().flush()).map_err(gone));
         if let Err(error) = outcome {
             let text = error.to_string();
-            let sender = builder.get_ref().sender.clone();
+            let sender = builder.get_ref().sender();
             fault.put(error);
             // Without the error the engine would take a short stream for a whole one.
             let _ = sender.blocking_send(Err(io::Error::other(text)));
@@ -38,7 +36,7 @@ fn gone(error: io::Error) -> DockerError {
     DockerError::Infra { what: "the context's stream".to_owned(), message: error.to_string() }
 }
 
-fn write(builder: &mut tar::Builder<Wire>, tree: &Tree) -> Result<(), DockerError> {
+fn write(builder: &mut tar::Builder<ChunkWriter>, tree: &Tree) -> Result<(), DockerError> {
     for entry in tree.entries() {
         let mut header = header(entry);
         match &entry.kind {
@@ -55,7 +53,7 @@ fn write(builder: &mut tar::Builder<Wire>, tree: &Tree) -> Result<(), DockerErro
 }
 
 fn append(
-    builder: &mut tar::Builder<Wire>,
+    builder: &mut tar::Builder<ChunkWriter>,
     header: &mut tar::Header,
     entry: &ContextEntry,
     data: impl io::Read,
@@ -66,7 +64,7 @@ fn append(
 
 /// The head goes out with the size of the manifest, then the content, as it is verified, then the padding.
 fn file(
-    builder: &mut tar::Builder<Wire>,
+    builder: &mut tar::Builder<ChunkWriter>,
     header: &mut tar::Header,
     tree: &Tree,
     entry: &ContextEntry,
@@ -105,28 +103,4 @@ fn header(entry: &ContextEntry) -> tar::Header {
     // Whole seconds: a finer time would need extra entries, and the classic builder looks at content anyway.
     header.set_mtime(entry.mtime().0.unsigned_abs());
     header
-}
-
-/// Collects small writes and hands them over in chunks.
-struct Wire {
-    sender: mpsc::Sender<Result<Bytes, io::Error>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.sender.blocking_send(Ok(full.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
 }
