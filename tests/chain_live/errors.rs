@@ -15,8 +15,7 @@ impl Space {
         let replaced = |text: &str, pattern: &str, with: &str| {
             regex_lite::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned()
         };
-        // Where a line of source is cut depends on the length of the unique name.
-        replaced(&replaced(&text, r"\d+(\.\d+)?s", "TIME"), r"\S*…", "…")
+        replaced(&text, r"\d+(\.\d+)?s", "TIME")
     }
 
     #[track_caller]

@@ -37,10 +37,10 @@ pub fn tool() -> PathBuf {
     path
 }
 
-/// A name that no other test has.
+/// A name that no other test has, always of the same length for a prefix, as pictures of errors tell places by columns.
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("xtask-test-{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("xtask-test-{prefix}-{:07}-{:03}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A manifest of these files on disk, with the folders that hold them.
