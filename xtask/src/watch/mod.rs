@@ -76,9 +76,9 @@ impl Batch {
 pub struct How {
     /// Poll everything (`--poll`): for file systems that send no news and are not known for it.
     pub poll: bool,
-    /// Test hook: the reader of events sleeps so long before the first that matters.
+    /// Test hook: the reader of events waits for this before each that matters.
     #[cfg(test)]
-    pub stall: std::time::Duration,
+    pub gate: Option<&'static std::sync::Mutex<()>>,
 }
 
 /// Watches until dropped.
@@ -150,12 +150,10 @@ impl Drop for Watcher {
 fn notify_into(messages: Sender<Message>, how: How) -> notify::Result<notify::RecommendedWatcher> {
     #[cfg(not(test))]
     let _ = how;
-    #[cfg(test)]
-    let mut stall = how.stall;
     notify::recommended_watcher(move |event| {
         if worker::matters(&event) {
             #[cfg(test)]
-            std::thread::sleep(std::mem::take(&mut stall));
+            drop(how.gate.map(std::sync::Mutex::lock));
             // Fails only after the watcher was dropped.
             let _ = messages.send(Message::Event(event));
         }

@@ -16,9 +16,12 @@ use crate::model::RepoPath;
 use super::debounce::Debounce;
 use super::worker::Message;
 
-/// Longer than any event takes to arrive, on a busy machine, too. If it does not, the folder is not watched any more, and
-/// answers are given without events from then on.
+/// Longer than an event takes to arrive, on a busy machine, too. If it does not, the answer is given without it.
 const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// After so many that never came, one after the other, the folder is not watched any more, and answers are given without
+/// events from then on.
+const LOST: usize = 3;
 
 /// Longer than any change waits for a pause.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,12 +87,14 @@ struct Question {
 pub struct Cookies {
     dir: Option<PathBuf>,
     count: u64,
+    /// How many were waited for in vain since one came.
+    lost: usize,
 }
 
 impl Cookies {
     /// In a folder that is watched.
     pub fn in_dir(dir: PathBuf) -> Self {
-        Self { dir: Some(dir), count: 0 }
+        Self { dir: Some(dir), ..Self::default() }
     }
 
     /// Makes one; `None` where that is not possible, and answers are given from what is known.
@@ -132,6 +137,7 @@ impl Questions {
         if self.cookies.dir.is_none() || self.cookies.dir.as_deref() != path.parent() {
             return false;
         }
+        self.cookies.lost = 0;
         for question in &mut self.open {
             if question.cookie.as_deref() == Some(path) {
                 question.cookie = None;
@@ -152,7 +158,8 @@ impl Questions {
             }
             waits
         });
-        if is_lost {
+        self.cookies.lost += usize::from(is_lost);
+        if self.cookies.lost >= LOST {
             self.cookies = Cookies::default();
         }
         let is_over =
