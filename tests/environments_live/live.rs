@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::lab::{Lab, containers_of, docker, wait_for};
+use crate::support::spare::Spare;
+use crate::support::sshd::Sshd;
 
 /// A repository whose environment has a folder that nothing after its `COPY` reads.
 fn lab(name: &str) -> Lab {
@@ -71,8 +73,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(lab: &Lab) -> Self {
-        let mut command = lab.command(&["--reporter", "json", "watch", "live"]);
+    fn start(lab: &Lab, options: &[&str]) -> Self {
+        let mut command = lab.command(&[&["--reporter", "json", "watch", "live"], options].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the program");
         let out = child.stdout.take().expect("its output");
         let (sender, events) = channel();
@@ -114,7 +116,7 @@ fn a_watch_copies_what_a_copy_maps_and_builds_the_rest() {
     let lab = lab("live");
     let (_busy, id) = Busy::start(&lab);
     let built = images(&lab);
-    let watch = Watch::start(&lab);
+    let watch = Watch::start(&lab, &[]);
     assert!(watch.round().contains("has it already"));
     write(&lab, "app/main.txt", "two\n");
     let said = watch.round();
@@ -179,4 +181,52 @@ fn a_container_is_started_again_after_a_copy_if_so_wished() {
     let said = lab.say(&["restart"]).fine();
     assert!(said.err.contains("1 container removed"), "{}", said.err);
     assert_eq!(containers_of(&lab.name()), [""; 0]);
+}
+
+/// What a mount hides is no business of a copy; what stands beside it is.
+#[test]
+fn nothing_is_copied_into_a_mount() {
+    let lab = lab("mounted");
+    write(&lab, "app/data/set.txt", "one\n");
+    lab.write("mine/set.txt", "mine\n");
+    let mount = format!("{}:/app/data", lab.path("mine").display());
+    lab.run(&["--user", "image", "--mount", &mount, "-c", "true"]).fine();
+    let id = containers_of(&lab.name()).remove(0);
+    lab.say(&["live"]).fine();
+    write(&lab, "app/data/set.txt", "two\n");
+    let said = lab.say(&["live"]).fine();
+    assert!(!said.err.contains("copied into"), "{}", said.err);
+    write(&lab, "app/data/set.txt", "three\n");
+    write(&lab, "app/main.txt", "two\n");
+    let said = lab.say(&["live"]).fine();
+    assert!(said.err.contains("copied into 1 container"), "{}", said.err);
+    assert_eq!(inside(&id, "cat /app/data/set.txt /app/main.txt"), "mine\ntwo");
+    assert_eq!(std::fs::read_to_string(lab.path("mine/set.txt")).expect("my file"), "mine\n");
+}
+
+#[test]
+fn with_host_the_containers_of_another_machine_get_the_files() {
+    let (sshd, engine) = (Sshd::start(""), Spare::start());
+    let mut lab = lab("afar");
+    let address = format!("docker: \"ssh://127.0.0.1:{}{}\"", sshd.port, engine.socket().display());
+    let tasks = std::fs::read_to_string(lab.path("tasks.yaml")).expect("tasks");
+    lab.write("tasks.yaml", format!("{tasks}hosts:\n  far: {}\n", sshd.host(&address)));
+    lab.env.insert("PATH".into(), sshd.search_path());
+    lab.run(&["--host", "far", "--user", "image", "-c", "true"]).fine();
+    let id = engine.says(&["ps", "--quiet"]);
+    let there = |command: &str| engine.says(&["exec", &id, "sh", "-c", command]);
+    assert_eq!(there("cat /app/main.txt"), "one");
+    let watch = Watch::start(&lab, &["--host", "far"]);
+    assert!(watch.round().contains("has it already"));
+    write(&lab, "app/main.txt", "two\n");
+    let said = watch.round();
+    assert!(said.contains("copy app/main.txt to /app/main.txt (COPY of line 10)"), "{said}");
+    assert_eq!(there("cat /app/main.txt /tmp/log"), "two\nagain");
+    // What cannot be copied is built there, and the container that nobody uses makes way.
+    write(&lab, "note.txt", "another\n");
+    let said = watch.round();
+    assert!(said.contains("may have read `note.txt`"), "{said}");
+    assert_eq!(engine.says(&["ps", "--all", "--quiet"]), "");
+    assert_eq!(containers_of(&lab.name()), [""; 0], "and none was here");
+    assert_eq!(images(&lab), 0);
 }

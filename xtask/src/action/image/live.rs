@@ -15,7 +15,7 @@ use super::services::{Services, whole};
 use super::{KEY_LABEL, text};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::context::live::{Act, Landing, Map, Snapshot};
-use crate::docker::{ContainerState, Docker, endpoint};
+use crate::docker::{ContainerState, Docker};
 use crate::environment::live::{self, After, File, LiveError, Notes};
 use crate::environment::pool::{Listed, Pool};
 use crate::environment::{Folders, project_word};
@@ -163,10 +163,8 @@ impl EnvironmentLive {
         let lookup = |name: &str| self.0.env.get(OsStr::new(name)).cloned();
         let all = || {
             let folders = Folders::open(&lookup)?;
-            let home = lookup("HOME").map(PathBuf::from);
-            let endpoint = endpoint::resolve(&lookup, home.as_deref()).map_err(Diagnostic::from)?;
-            let is_here = matches!(endpoint, endpoint::Endpoint::Unix(_));
-            work(&Pool::new(docker, &folders, &endpoint.to_string(), is_here)?)
+            let (scope, is_here) = self.0.fleet()?.whereabouts(&self.0.env)?;
+            work(&Pool::new(docker, &folders, &scope, is_here)?)
         };
         all().map_err(Failure::error)
     }
