@@ -71,6 +71,16 @@ impl<T> Queue<T> {
         taken
     }
 
+    /// Takes the oldest of which `wanted` makes something, and returns that.
+    pub fn take_first<U>(&self, wanted: impl Fn(&T) -> Option<U>) -> Option<U> {
+        let mut items = self.lock();
+        let (at, found) = items.iter().enumerate().find_map(|(at, item)| Some((at, wanted(item)?)))?;
+        items.remove(at);
+        drop(items);
+        self.popped.notify_one();
+        Some(found)
+    }
+
     /// Takes everything that waits, without waiting.
     pub fn drain(&self) -> Vec<T> {
         let all = self.lock().drain(..).collect();
@@ -100,7 +110,9 @@ mod tests {
         let queue = Queue::default();
         (0..6).for_each(|number| queue.push(number));
         assert_eq!(queue.take(|number| number % 2 == 1), [1, 3, 5]);
-        assert_eq!(queue.drain(), [0, 2, 4]);
+        assert_eq!(queue.take_first(|number| (*number > 1).then_some("two")), Some("two"));
+        assert_eq!(queue.take_first(|number| (*number > 9).then_some(())), None);
+        assert_eq!(queue.drain(), [0, 4]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use crate::exec::interrupt;
 use crate::model::{Diagnostic, Diagnostics};
 use crate::report;
 use crate::world::World;
@@ -127,6 +128,12 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
 }
 
 /// What clap says: help and version are data, anything else an error of usage.
+/// Clears the terminal of live lines whenever it is somebody else's: a shell's after Ctrl-Z, an interactive task's.
+fn share_terminal(reporter: &dyn report::Reporter, world: &World) -> Option<interrupt::TenantGuard> {
+    let curtain = reporter.curtain().filter(|_| world.owns_process)?;
+    Some(interrupt::on_leave(curtain.close, curtain.open))
+}
+
 fn usage(error: &clap::Error, world: &World) -> u8 {
     let text = error.render();
     if error.use_stderr() {

@@ -81,6 +81,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     }
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
+    let shared = super::share_terminal(&*reporter, world);
     let options = Options { steps: world.steps.clone(), ..options(&prepared, words, &stop) };
     let mut recorder = prepared.args.timings.is_some().then(Recorder::new);
     let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| {
@@ -92,8 +93,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
         }
         reporter.event(&event);
     });
-    drop(listener);
-    drop(supervisor);
+    drop((listener, supervisor, shared));
     reporter.diagnostics(&left_out(&prepared.engines));
     let mut exit = match result {
         Ok(summary) => summary.exit,

@@ -72,6 +72,23 @@ impl Memory {
         self.tasks_known = graph.len();
     }
 
+    /// All that this is about, for whoever looks at everything during a round.
+    pub(super) fn all_again(&mut self) -> Vec<TaskId> {
+        self.told = None;
+        self.muted.clear();
+        self.tasks.clone()
+    }
+
+    /// The tasks that failed, for whoever runs them again during a round.
+    pub(super) fn bad_again(&mut self) -> Vec<TaskId> {
+        self.told = None;
+        self.bad().collect()
+    }
+
+    pub(super) fn tasks(&self) -> &[TaskId] {
+        &self.tasks
+    }
+
     /// Forgets how tasks ended: the next round looks at everything.
     pub fn clear(&mut self) {
         self.known.clear();
@@ -110,6 +127,11 @@ impl Memory {
         if let Some(told) = &mut self.told {
             told.extend(paths.into_iter().cloned());
         }
+    }
+
+    /// Notes that nothing but these paths, and what is told from now on, is other than when it was looked at.
+    pub(super) fn tell_only<'p>(&mut self, paths: impl IntoIterator<Item = &'p RepoPath>) {
+        self.told.get_or_insert_default().extend(paths.into_iter().cloned());
     }
 
     pub(super) fn is_told(&self, path: &RepoPath) -> bool {

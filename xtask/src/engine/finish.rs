@@ -53,6 +53,7 @@ impl Run<'_> {
         self.project.sightings = self.sightings();
         let (counts, saved) = (self.counts, self.saved);
         self.remember();
+        self.pass_on_wishes();
         self.emit(Event::RunFinished { exit, counts, duration, saved });
         let outcomes = self.outcomes.iter().map(|(id, outcome)| (self.graph.name(*id).clone(), *outcome)).collect();
         Ok(Summary { exit, counts, outcomes, not_reached })
@@ -124,22 +125,29 @@ impl Run<'_> {
         let result = std::thread::scope(|scope| {
             let worker = scope.spawn(|| guarded(|| worker::run(&job, &queue)));
             while !worker.is_finished() {
-                if let Some(Message::Output(event)) = queue.pop(Duration::from_millis(20)) {
-                    self.emit(event);
+                if let Some(message) = queue.pop(Duration::from_millis(20)) {
+                    self.heard_late(message);
                 }
             }
             worker.join()
         });
         for message in queue.drain() {
-            if let Message::Output(event) = message {
-                self.emit(event);
-            }
+            self.heard_late(message);
         }
         match result {
             Ok(Ok(finished)) => finished.failure.map_or(Ok(()), |failure| Err(with_output(failure, &finished.tail))),
             Ok(Err(failure)) => Err(failure),
             // `guarded` catches every panic.
             Err(_) => Err(Failure::error(Diagnostic::error(format!("task `{}` broke in its teardown", task.name)))),
+        }
+    }
+
+    /// What comes during a teardown. Changes are told to the next round, too.
+    fn heard_late(&mut self, message: Message) {
+        match message {
+            Message::Output(event) => self.emit(event),
+            Message::Wish(wish) => self.wished(wish),
+            Message::Probed(..) | Message::Finished(..) | Message::Changed(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::interest::Changes;
 use super::scope::Expander;
+use super::wishes::Wish;
 use crate::action::{ActionSet, Failure};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Digest, Event, Reason, RepoPath, Steps, StopToken, Task};
@@ -23,6 +24,8 @@ pub(super) enum Message {
     Finished(TaskId, Box<Finished>),
     /// Files changed while tasks run.
     Changed(Changes),
+    /// A person asked for something.
+    Wish(Wish),
 }
 
 /// What every worker needs of one task; cheap to clone parts are shared.

@@ -2,13 +2,13 @@
 //! of where changes come from.
 //!
 //! A service is ended only if what it reads is other than what it was started for. Where a task cannot join (its needs
-//! are computed, there is no room for it), the round ends with the services, and they are started again in the next.
+//! are computed, there is no room for it, it needs the terminal or a place that a service has), the round ends with the services, and they are started again in the next.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::live::Ending;
-use super::run::Run;
+use super::run::{Run, claim, is_hidden};
 use crate::graph::TaskId;
 use crate::model::{Event, Outcome, RepoPath};
 use crate::schedule::State;
@@ -29,6 +29,11 @@ pub(super) struct Joining {
 }
 
 impl Joining {
+    /// The services are looked at as soon as they are alone again.
+    pub(super) fn has_joined(&mut self) {
+        self.joined = true;
+    }
+
     /// Notes a turn of these tasks. False if one of them has had too many.
     fn is_calm(&mut self, tasks: &HashSet<TaskId>, now: Instant) -> bool {
         tasks.iter().all(|id| {
@@ -41,23 +46,29 @@ impl Joining {
 }
 
 impl Run<'_> {
-    /// Takes those who wait into this run, with all that needs them. False if that is not possible.
-    pub(super) fn join(&mut self) -> bool {
+    /// Takes those who wait into this run, with all that needs them. False if that is not possible. What a person
+    /// `wished` for is no loop.
+    pub(super) fn join(&mut self, wished: bool) -> bool {
         let others = std::mem::take(&mut self.joining.waiting);
         let paths = std::mem::take(&mut self.joining.paths);
-        if !self.scheduler.has_room() || !self.joining.is_calm(&others, Instant::now()) {
+        if !self.scheduler.has_room() || !(wished || self.joining.is_calm(&others, Instant::now())) {
             return false;
         }
         self.note_outcomes();
         let graph = self.graph.clone();
         let Some(memory) = self.memory.as_deref_mut() else { return false };
         memory.touch_these(others);
+        if !wished {
+            // All else was looked at before.
+            memory.tell_only(&paths);
+        }
         let affected = memory.affected_now(&graph);
         let is_done = |id: &TaskId| matches!(self.scheduler.state(id.0), State::Done(_));
         let plan: Vec<TaskId> = affected.into_iter().filter(is_done).collect();
         let is_plain = |id: &TaskId| {
             let task = graph.task(*id);
-            task.calc_dep.is_empty() && task.expand_after.is_none() && task.setup.is_empty()
+            let has_place = self.scheduler.has_place(&claim(task));
+            has_place && task.calc_dep.is_empty() && task.expand_after.is_none() && task.setup.is_empty()
         };
         if !plan.iter().all(is_plain) {
             return false;
@@ -72,10 +83,14 @@ impl Run<'_> {
         }
         self.epoch += 1;
         self.project.files.next_epoch();
-        let shown = paths.iter().take(3).map(RepoPath::lossy).collect();
-        self.emit(Event::WatchChanged { paths: shown, total: paths.len(), rescan: false });
+        if !paths.is_empty() {
+            let shown = paths.iter().take(3).map(RepoPath::lossy).collect();
+            self.emit(Event::WatchChanged { paths: shown, total: paths.len(), rescan: false });
+        }
+        let shown = plan.iter().filter(|id| !is_hidden(graph.task(**id))).count();
+        self.emit(Event::TasksJoined { tasks: shown });
         self.want_all(&plan);
-        self.joining.joined = true;
+        self.joining.has_joined();
         true
     }
 

@@ -49,9 +49,9 @@ impl News {
         self.queue.push(Message::Changed(changes));
     }
 
-    /// Drops what was told since the last run: to be called when it is known otherwise.
+    /// Drops what was told since the last run: to be called when it is known otherwise. Wishes stay.
     pub fn clear(&self) {
-        drop(self.queue.drain());
+        drop(self.queue.take(|message| !matches!(message, Message::Wish(_))));
     }
 }
 
@@ -177,7 +177,7 @@ impl Run<'_> {
     }
 
     /// Tasks that are running and may be started again, and whether no other is.
-    fn running(&self) -> (Vec<TaskId>, bool) {
+    pub(super) fn running(&self) -> (Vec<TaskId>, bool) {
         let runs = |id: &TaskId| self.scheduler.state(id.0) == State::Running;
         let (again, others): (Vec<TaskId>, Vec<TaskId>) =
             self.started.iter().copied().filter(runs).partition(|id| self.graph.task(*id).restart);
@@ -211,8 +211,11 @@ impl Run<'_> {
             return;
         }
         self.look_at_services(&running);
+        let wishes = self.take_wishes();
         let somebody_waits = !self.joining.waiting.is_empty();
-        if self.others_wait || (somebody_waits && !self.join()) {
+        if self.others_wait || (somebody_waits && !self.join(!wishes.is_empty())) {
+            // Another round grants them.
+            self.wishes = wishes;
             self.stopping = true;
             for id in running {
                 self.stop_one(id, Ending::Leave);

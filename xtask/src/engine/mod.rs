@@ -30,6 +30,7 @@ mod run;
 pub mod scope;
 mod start;
 pub mod still;
+mod wishes;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +47,7 @@ pub use live::{Foresight, News};
 pub use plan::{Prediction, Status, accept, predict};
 pub use run::{Summary, run};
 pub use scope::Expander;
+pub use wishes::Wish;
 
 use crate::action::ActionSet;
 use crate::exec::environment::Variables;

@@ -15,6 +15,7 @@ use super::job::{Message, Probed};
 use super::join::Joining;
 use super::live::Ending;
 use super::still::Sighting;
+use super::wishes::Wish;
 use super::{Options, Project, quick};
 use crate::action::Failure;
 use crate::graph::{self, Graph, Later, Selection, TaskId};
@@ -118,6 +119,10 @@ pub(super) struct Run<'a> {
     /// Everything is to be looked at, which only another round can do.
     pub(super) others_wait: bool,
     pub(super) joining: Joining,
+    /// What a person asked for and has not got yet.
+    pub(super) wishes: Vec<Wish>,
+    /// When each task was started.
+    pub(super) since: HashMap<TaskId, Instant>,
     /// Ended to let others have their turn.
     pub(super) left: Vec<TaskId>,
     /// What was looked at for tasks that ended well.
@@ -194,6 +199,8 @@ impl<'a> Run<'a> {
             foreseen: None,
             others_wait: false,
             joining: Joining::default(),
+            wishes: Vec::new(),
+            since: HashMap::new(),
             left: Vec::new(),
             sights: HashMap::new(),
             untouched: HashSet::new(),
@@ -362,6 +369,10 @@ impl<'a> Run<'a> {
             }
             Message::Changed(changes) => {
                 self.changed(&changes);
+                Ok(())
+            }
+            Message::Wish(wish) => {
+                self.wished(wish);
                 Ok(())
             }
         }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -72,6 +72,7 @@ impl Run<'_> {
             job.stop = job.stop.child();
             self.tokens.insert(id, job.stop.clone());
         }
+        self.since.insert(id, Instant::now());
         let verbosity = self.verbosity(&task);
         self.emit(Event::TaskStarted {
             task: task.name.clone(),

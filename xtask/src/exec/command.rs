@@ -101,6 +101,8 @@ pub struct CommandResult {
 pub fn run(spec: &CommandSpec, sink: Sink<'_>, log: &mut dyn Write, stop: &StopToken) -> CommandResult {
     let start = Instant::now();
     let mut pump = Pump::new(sink, log, spec.capture_limit);
+    // It finds the terminal as we found it.
+    let _away = spec.interactive.then(interrupt::away);
     let (exit, leaky) = if stop.is_requested() {
         (Exit::Stopped, false)
     } else {
@@ -268,15 +270,18 @@ impl<'a> Watched<'a> {
     }
 
     /// An interactive process that was stopped by Ctrl-Z stops us too, so that the shell gets its terminal back.
+    ///
+    /// It may also have asked for the terminal in the moment between its start and the loan: then it just goes on.
     fn follow_suspension(&self) {
-        if let Some(terminal) = &self.terminal
-            && family::is_suspended(self.started.pid)
-        {
+        let Some(terminal) = &self.terminal else { return };
+        let Some(signal) = family::suspended_by(self.started.pid) else { return };
+        let was_too_early = matches!(signal, Signal::TTIN | Signal::TTOU) && terminal.is_with(self.started.pid);
+        if !was_too_early {
             terminal.take_back();
             interrupt::suspend_self();
             terminal.give(self.started.pid);
-            family::signal_group(self.started.pid, Signal::CONT);
         }
+        family::signal_group(self.started.pid, Signal::CONT);
     }
 
     /// Reads on for a moment, then ends what is left of the group. Whether anything was.

@@ -188,10 +188,11 @@ pub(super) fn go_on() {
     }
 }
 
-/// Whether a process was stopped (by Ctrl-Z, say) since this was last asked.
-pub(super) fn is_suspended(pid: Pid) -> bool {
+/// The signal that stopped a process (that of Ctrl-Z, say) since this was last asked.
+pub(super) fn suspended_by(pid: Pid) -> Option<Signal> {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-    matches!(sys::waitid(WaitId::Pid(pid), options), Ok(Some(_)))
+    let status = sys::waitid(WaitId::Pid(pid), options).ok()??;
+    status.stopping_signal().and_then(Signal::from_named_raw)
 }
 
 /// Takes dead orphans off the list and ends those that belong to nobody, if it is time to look again.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,16 @@ static FIRST: AtomicI32 = AtomicI32::new(0);
 static PAUSED: AtomicU64 = AtomicU64::new(0);
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-/// Puts the terminal right again: shows the cursor, leaves the alternate screen.
-type Restore = Box<dyn Fn() + Send>;
-static RESTORES: Mutex<Vec<(u64, Restore)>> = Mutex::new(Vec::new());
+/// Whoever has changed the terminal.
+struct Tenant {
+    id: u64,
+    /// Puts the terminal right again.
+    leave: Box<dyn Fn() + Send>,
+    /// Takes up the changes again.
+    back: Box<dyn Fn() + Send>,
+}
+
+static TENANTS: Mutex<Vec<Tenant>> = Mutex::new(Vec::new());
 
 /// Listens until it is dropped; then the signals have their usual effect again.
 #[must_use = "dropping it ends the listening"]
@@ -94,24 +101,40 @@ pub fn die_by_signal() {
     }
 }
 
-/// Registers what puts the terminal right before this process is suspended or ended; also run when the guard drops.
-pub fn on_leave(restore: impl Fn() + Send + 'static) -> RestoreGuard {
+/// Registers what puts the terminal right before this process is suspended or ended or lends the terminal, and what is
+/// done when it is ours again. `leave` is also called when the guard drops; each `back` follows one `leave`.
+pub fn on_leave(leave: impl Fn() + Send + 'static, back: impl Fn() + Send + 'static) -> TenantGuard {
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    RESTORES.lock().unwrap_or_else(PoisonError::into_inner).push((id, Box::new(restore)));
-    RestoreGuard(id)
+    tenants().push(Tenant { id, leave: Box::new(leave), back: Box::new(back) });
+    TenantGuard(id)
 }
 
-/// Runs its closure when it is dropped, also by a panic.
-#[must_use = "dropping it runs the closure"]
-pub struct RestoreGuard(u64);
+/// Calls `leave` when it is dropped, also by a panic.
+#[must_use = "dropping it puts the terminal right"]
+pub struct TenantGuard(u64);
 
-impl Drop for RestoreGuard {
+impl Drop for TenantGuard {
     fn drop(&mut self) {
-        let mut restores = RESTORES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = restores.iter().position(|(id, _)| *id == self.0) {
-            let (_, restore) = restores.swap_remove(at);
-            restore();
+        let mut tenants = tenants();
+        if let Some(at) = tenants.iter().position(|tenant| tenant.id == self.0) {
+            (tenants.swap_remove(at).leave)();
         }
+    }
+}
+
+/// The terminal is as we found it while this lives.
+#[must_use = "dropping it changes the terminal again"]
+pub struct Away(());
+
+/// Leaves the terminal to somebody else.
+pub fn away() -> Away {
+    leave_terminal();
+    Away(())
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        return_to_terminal();
     }
 }
 
@@ -128,7 +151,7 @@ pub(super) fn pretend(signal: Signal, stop: &StopToken) {
 /// Suspends this process and those that share its job, until the shell continues it.
 pub(super) fn suspend_self() {
     let since = Instant::now();
-    restore_all();
+    let _away = away();
     let _ = kill_current_process_group(Signal::STOP);
     PAUSED.fetch_add(since.elapsed().as_millis() as u64, Ordering::SeqCst);
 }
@@ -139,7 +162,7 @@ fn take(signal: i32, stop: &StopToken) {
         Stop::No => stop.request(Stop::Gently),
         Stop::Gently => stop.request(Stop::Now),
         Stop::Now => {
-            restore_all();
+            leave_terminal();
             let _ = emulate_default_handler(signal);
         }
     }
@@ -148,17 +171,24 @@ fn take(signal: i32, stop: &StopToken) {
 /// Ctrl-Z: all groups of the run first, then we.
 fn suspend() {
     let since = Instant::now();
-    restore_all();
+    let _away = away();
     family::signal_all(Signal::TSTP);
     let _ = emulate_default_handler(SIGTSTP);
     PAUSED.fetch_add(since.elapsed().as_millis() as u64, Ordering::SeqCst);
     family::go_on();
 }
 
-fn restore_all() {
-    for (_, restore) in RESTORES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        restore();
-    }
+fn tenants() -> MutexGuard<'static, Vec<Tenant>> {
+    // A panic while it is held cannot leave the list half changed.
+    TENANTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn leave_terminal() {
+    tenants().iter().for_each(|tenant| (tenant.leave)());
+}
+
+fn return_to_terminal() {
+    tenants().iter().for_each(|tenant| (tenant.back)());
 }
 
 #[cfg(test)]
@@ -183,20 +213,26 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_is_restored_once_by_the_guard() {
-        let count = std::sync::Arc::new(AtomicU64::new(0));
-        let seen = count.clone();
-        let guard = on_leave(move || {
-            seen.fetch_add(1, Ordering::SeqCst);
-        });
-        restore_all();
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+    fn the_terminal_is_left_and_taken_up_again() {
+        let count = std::sync::Arc::new([const { AtomicU64::new(0) }; 2]);
+        let seen = || [0, 1].map(|one: usize| count[one].load(Ordering::SeqCst));
+        let add = |one: usize| {
+            let count = count.clone();
+            move || {
+                count[one].fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let guard = on_leave(add(0), add(1));
+        let away = away();
+        assert_eq!(seen(), [1, 0]);
+        drop(away);
+        assert_eq!(seen(), [1, 1]);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _guard = guard;
             std::panic::resume_unwind(Box::new(()));
         }));
         assert!(panicked.is_err());
-        restore_all();
-        assert_eq!(count.load(Ordering::SeqCst), 2);
+        drop(super::away());
+        assert_eq!(seen(), [2, 1], "nobody is called any more");
     }
 }

@@ -31,6 +31,11 @@ impl Lent {
         let _ = tcsetpgrp(&self.terminal, group);
     }
 
+    /// Whether `group` has it.
+    pub(super) fn is_with(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.terminal).is_ok_and(|holder| holder == group)
+    }
+
     /// Takes the terminal back without ending the loan: for the time in which all are stopped.
     pub(super) fn take_back(&self) {
         let _quiet = BlockTtou::new();

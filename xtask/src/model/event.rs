@@ -175,6 +175,15 @@ pub enum Event {
         /// Events were lost or a directory is new: everything was looked at again.
         rescan: bool,
     },
+    /// Tasks came into a run that goes on, because services do.
+    TasksJoined {
+        /// How many of them are shown.
+        tasks: usize,
+    },
+    /// A person asked for more while tasks run, and gets it after this run: a look at everything, or the failed tasks.
+    WatchQueued { failed_only: bool },
+    /// A person asked what is going on while tasks run.
+    WatchStatus(Box<WatchStatus>),
     /// Watch has nothing to do.
     WatchIdle {
         /// Whether keys are read, so that a reporter may name them.
@@ -189,4 +198,19 @@ pub enum Event {
         /// Sum of the recorded durations of the tasks that were up to date.
         saved: Duration,
     },
+}
+
+/// What a watch is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WatchStatus {
+    /// With how long each has been running.
+    pub running: Vec<(Arc<str>, Duration, Vec<Reason>)>,
+    /// They run as soon as there is room.
+    pub queued: Vec<(Arc<str>, Vec<Reason>)>,
+    /// How many have to wait for others.
+    pub waiting: usize,
+    /// While nothing but services runs: what a look at everything would start.
+    pub would_run: Option<Vec<(Arc<str>, Vec<Reason>)>>,
+    /// The first few paths that changed meanwhile, for the next round.
+    pub changed: Vec<String>,
 }

@@ -20,7 +20,7 @@ pub mod words;
 pub use context::{Context, ContextEntry, ContextKind};
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use digest::Digest;
-pub use event::{Counts, Event, Outcome, Stream, Verdict};
+pub use event::{Counts, Event, Outcome, Stream, Verdict, WatchStatus};
 pub use image::ImageRef;
 pub use path::RepoPath;
 pub use reason::Reason;

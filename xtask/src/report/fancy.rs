@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Counts, Diagnostic, Event};
 
-use super::Reporter;
 use super::live::{Live, Row};
 use super::narrator::{Manner, Narrator};
 use super::options::Options;
 use super::remaining::Remaining;
 use super::screen::Screen;
 use super::ticker::Ticker;
+use super::watch::WatchLine;
+use super::{Curtain, Reporter};
 
 /// Between two pictures. A run that is over sooner shows none.
 const PACE: Duration = Duration::from_millis(100);
@@ -28,9 +29,10 @@ struct State {
     done: usize,
     tasks: usize,
     started: Instant,
-    /// Between the runs of a watch: its one status line.
-    idle: Option<String>,
-    last: String,
+    /// If these are the runs of a watch.
+    watch: Option<WatchLine>,
+    /// Between the runs of a watch.
+    idle: bool,
 }
 
 impl State {
@@ -38,7 +40,7 @@ impl State {
         match event {
             Event::RunStarted { tasks, workers, expected, .. } => {
                 self.rows.clear();
-                self.idle = None;
+                self.idle = false;
                 self.remaining = Remaining::start(*workers, *expected);
                 (self.counts, self.done, self.tasks, self.started) = (Counts::default(), 0, *tasks, now);
             }
@@ -69,8 +71,13 @@ impl State {
                     self.counts.add(*outcome);
                 }
             }
+            // As in a new run, to which the services belong.
+            Event::TasksJoined { tasks } => {
+                (self.counts, self.done, self.tasks) = (Counts::default(), 0, self.rows.len() + tasks);
+            }
             _ => {}
         }
+        self.watch.iter_mut().for_each(|watch| watch.follow(event));
     }
 
     /// Progress may come without a task, e.g. of hashing: then its row lasts until all is done.
@@ -89,8 +96,10 @@ impl State {
     fn paint(&mut self, text: &str, lines: Lines, now: Instant) {
         let paint = self.narrator.manner.paint;
         let size = self.screen.size();
-        let picture = match (&self.idle, lines) {
-            (Some(idle), _) => vec![super::layout::cut(idle, usize::from(size.1) - 1)],
+        let columns = usize::from(size.1) - 1;
+        let watch = self.watch.as_ref();
+        let picture = match (watch.filter(|_| self.idle), lines) {
+            (Some(watch), _) => watch.rows("waiting", paint, columns),
             (None, Lines::Keep) => return self.screen.keep(text),
             (None, Lines::None) => Vec::new(),
             (None, Lines::Now) => {
@@ -102,7 +111,9 @@ impl State {
                     elapsed: now.duration_since(self.started),
                     left,
                 };
-                self.live.picture(&self.rows, &total, size, paint, now)
+                let mut rows = self.live.picture(&self.rows, &total, size, paint, now);
+                rows.extend(watch.iter().flat_map(|watch| watch.rows("watching", paint, columns)));
+                rows
             }
         };
         self.screen.show(text, picture);
@@ -140,8 +151,8 @@ impl Fancy {
             done: 0,
             tasks: 0,
             started: Instant::now(),
-            idle: None,
-            last: String::new(),
+            watch: None,
+            idle: false,
         };
         Self { state: Arc::new(Mutex::new(state)), ticker: None }
     }
@@ -169,8 +180,9 @@ impl Reporter for Fancy {
         }
         let now = Instant::now();
         let mut state = self.lock();
-        if let Event::WatchIdle { keys, bad } = event {
-            state.idle = Some(super::live::idle(state.narrator.manner.paint, *keys, &state.last, *bad));
+        if let Event::WatchIdle { .. } = event {
+            state.follow(event, now);
+            state.idle = true;
             state.paint("", Lines::None, now);
             return;
         }
@@ -182,9 +194,7 @@ impl Reporter for Fancy {
             state.screen.show("", picture);
         }
         let text = said.for_people();
-        if let Event::RunFinished { exit, counts, duration, saved } = event {
-            let (tone, word, _) = super::summary::last_line(*exit, counts, *duration, *saved);
-            state.last = state.narrator.manner.paint.tone(tone, word);
+        if let Event::RunFinished { .. } = event {
             state.rows.clear();
             state.paint(&text, Lines::None, now);
         } else if !text.is_empty() {
@@ -200,6 +210,27 @@ impl Reporter for Fancy {
         state.paint(&text, Lines::Keep, Instant::now());
     }
 
+    fn watches(&mut self, keys: bool) {
+        self.lock().watch = Some(WatchLine::new(keys));
+    }
+
+    fn curtain(&self) -> Option<Curtain> {
+        let (closes, opens) = (self.state.clone(), self.state.clone());
+        let lock =
+            |state: &Mutex<State>, act: fn(&mut State)| act(&mut state.lock().unwrap_or_else(PoisonError::into_inner));
+        Some(Curtain {
+            close: Box::new(move || lock(&closes, |state| state.screen.pause())),
+            open: Box::new(move || {
+                lock(&opens, |state| {
+                    state.screen.resume();
+                    if state.idle || !state.rows.is_empty() {
+                        state.paint("", Lines::Now, Instant::now());
+                    }
+                });
+            }),
+        })
+    }
+
     fn say(&mut self, line: &str) -> bool {
         self.lock().paint(&format!("{line}\n"), Lines::Keep, Instant::now());
         true
@@ -208,7 +239,7 @@ impl Reporter for Fancy {
     fn finish(&mut self) {
         self.ticker = None;
         let mut state = self.lock();
-        state.idle = None;
+        state.idle = false;
         state.paint("", Lines::None, Instant::now());
     }
 }
@@ -241,7 +272,16 @@ mod tests {
         parser.screen().contents().replace(['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'], "*")
     }
 
-    /// Waits until the terminal shows this, for it is painted at its own pace.
+    /// Waits until the terminal shows such a thing, for it is painted at its own pace.
+    fn wait_until(tape: &Tape, is_there: impl Fn(&str) -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !is_there(&seen(tape)) {
+            assert!(Instant::now() < end, "{}", seen(tape));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the terminal shows this.
     fn wait_for(tape: &Tape, wanted: &str) {
         let end = Instant::now() + Duration::from_secs(10);
         while seen(tape) != wanted {
@@ -284,9 +324,39 @@ error: task `test:b` failed: 1 of 2 checks failed
       failed  1 failed, 1 ran, 1 up to date in 1m 12s, 3m 04s saved";
         assert_eq!(seen(&tape), end);
         fancy.event(&Event::WatchIdle { keys: false, bad: 1 });
-        assert!(seen(&tape).ends_with("\nwaiting  last run failed, 1 to mend"), "{}", seen(&tape));
+        assert!(seen(&tape).ends_with("s saved"));
         fancy.finish();
         assert!(seen(&tape).ends_with("s saved"));
+    }
+
+    #[test]
+    fn a_watch_says_what_changed_what_runs_and_how_it_went() {
+        let (mut fancy, tape) = terminal();
+        fancy.watches(true);
+        fancy.event(&started(1, 1));
+        fancy.event(&begin("build", 1));
+        let keys = "enter all, r failed, e why, q quit";
+        wait_until(&tape, |seen| seen.ends_with(&format!("left\nwatching\n{keys}")));
+        fancy.event(&failed("build", 2_000, "no"));
+        fancy.event(&ended(1, Counts { failed: 1, ..Counts::default() }));
+        fancy.event(&Event::WatchIdle { keys: true, bad: 1 });
+        let end = format!("\nwaiting  last run failed, 1 to mend\n{keys}");
+        assert!(seen(&tape).ends_with(&end), "{}", seen(&tape));
+        fancy.event(&Event::WatchChanged { paths: vec!["a.c".into()], total: 3, rescan: false });
+        fancy.event(&started(1, 1));
+        fancy.event(&begin("serve", 0));
+        let end = format!("left\nwatching  last run failed, 1 to mend  changed `a.c` and 2 …\n{keys}");
+        wait_until(&tape, |seen| seen.ends_with(&end));
+        fancy.event(&Event::TasksJoined { tasks: 1 });
+        fancy.event(&begin("other", 0));
+        wait_until(&tape, |seen| seen.contains("   0/2 2 running"));
+        let curtain = fancy.curtain().unwrap();
+        (curtain.close)();
+        assert!(!seen(&tape).contains("enter all"), "{}", seen(&tape));
+        (curtain.open)();
+        assert!(seen(&tape).ends_with(keys), "{}", seen(&tape));
+        fancy.finish();
+        assert!(!seen(&tape).contains("enter all"), "{}", seen(&tape));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::event::Outcome;
-use crate::model::{Counts, Diagnostic, Event, Stream, Verdict};
+use crate::model::{Counts, Diagnostic, Event, Reason, Stream, Verdict, WatchStatus};
 
 use super::Reporter;
 use super::options::Options;
@@ -91,6 +91,9 @@ pub fn to_json(event: &Event) -> Value {
         Event::WatchChanged { paths, total, rescan } => {
             ("watch_changed", json!({ "paths": paths, "total": total, "rescan": rescan }))
         }
+        Event::TasksJoined { tasks } => ("tasks_joined", json!({ "tasks": tasks })),
+        Event::WatchQueued { failed_only } => ("watch_queued", json!({ "failed_only": failed_only })),
+        Event::WatchStatus(status) => ("watch_status", watch_status(status)),
         Event::WatchIdle { bad, .. } => ("watch_idle", json!({ "bad": bad })),
         Event::RunFinished { exit, counts: all, duration, saved } => (
             "run_finished",
@@ -140,6 +143,24 @@ fn finished(event: &Event) -> Value {
         "because": if because.is_empty() { Value::Null } else { because.into() },
         "remark": remark,
         "hidden": if *hidden { true.into() } else { Value::Null },
+    })
+}
+
+fn watch_status(status: &WatchStatus) -> Value {
+    let all = |reasons: &[Reason]| -> Vec<Value> { reasons.iter().map(Reason::to_json).collect() };
+    let list = |tasks: &[(Arc<str>, Vec<Reason>)]| -> Vec<Value> {
+        tasks.iter().map(|(task, reasons)| json!({ "task": **task, "reasons": all(reasons) })).collect()
+    };
+    let running = status
+        .running
+        .iter()
+        .map(|(task, time, reasons)| json!({ "task": **task, "seconds": seconds(*time), "reasons": all(reasons) }));
+    json!({
+        "running": running.collect::<Vec<Value>>(),
+        "queued": list(&status.queued),
+        "waiting": status.waiting,
+        "would_run": status.would_run.as_ref().map(|tasks| list(tasks)),
+        "changed": status.changed,
     })
 }
 

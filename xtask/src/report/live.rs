@@ -177,14 +177,6 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars(BAR)
 }
 
-/// The status line of a watch that waits; `last` is how the last run ended, in one word.
-pub fn idle(paint: Paint, keys: bool, last: &str, bad: usize) -> String {
-    let bad = if bad > 0 { format!(", {}", paint.tone(Tone::Bad, &format!("{bad} to mend"))) } else { String::new() };
-    let last = if last.is_empty() { String::new() } else { format!("  last run {last}") };
-    let keys = if keys { paint.tone(Tone::Dim, "  enter all, r failed, e why, q quit") } else { String::new() };
-    format!("{}{last}{bad}{keys}", paint.tone(Tone::Busy, "waiting"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

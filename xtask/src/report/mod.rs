@@ -28,6 +28,7 @@ pub mod summary;
 pub mod table;
 mod ticker;
 pub mod timings;
+mod watch;
 
 #[cfg(test)]
 mod browser_tests;
@@ -49,12 +50,24 @@ pub trait Reporter: Send {
     fn event(&mut self, event: &Event);
     /// Errors or warnings outside a run: the taskfile, the command line.
     fn diagnostics(&mut self, diagnostics: &[Diagnostic]);
+    /// The runs that follow are those of a watch, which reads keys or not.
+    fn watches(&mut self, _keys: bool) {}
     /// A line for a person, above what is live on a terminal. False: there is no such thing, and it was not written.
     fn say(&mut self, _line: &str) -> bool {
         false
     }
+    /// What keeps the bottom of the terminal clear for somebody else; `None` if nothing is ever there.
+    fn curtain(&self) -> Option<Curtain> {
+        None
+    }
     /// Nothing more will come; everything must be on its stream when this returns. Calling it twice is fine.
     fn finish(&mut self);
+}
+
+/// To hide what is live on a terminal; any thread may have it.
+pub struct Curtain {
+    pub close: Box<dyn Fn() + Send>,
+    pub open: Box<dyn Fn() + Send>,
 }
 
 /// The reporter of this kind; `Auto` is resolved by the options.

@@ -132,9 +132,14 @@ impl Narrator {
             Event::TaskOutput { task, stream, line } => self.output(task, *stream, line),
             Event::TaskFinished { .. } => self.finished(event),
             Event::Notice(notice) => to_err(self.problem(notice)),
-            Event::WatchChanged { paths, total, rescan } => to_err(self.changed(paths, *total, *rescan)),
-            Event::WatchIdle { keys, bad } => to_err(self.idle(*keys, *bad)),
-            Event::TaskDecided { .. } | Event::TaskProgress { .. } | Event::RunFinished { .. } => Said::default(),
+            Event::WatchChanged { .. }
+            | Event::WatchIdle { .. }
+            | Event::WatchQueued { .. }
+            | Event::WatchStatus(_) => to_err(self.watch(event)),
+            Event::TasksJoined { .. }
+            | Event::TaskDecided { .. }
+            | Event::TaskProgress { .. }
+            | Event::RunFinished { .. } => Said::default(),
         }
     }
 
@@ -280,23 +285,6 @@ impl Narrator {
         }
         let _ = writeln!(text, "{}  {counts}", paint.tone(tone, &layout::pad_left(word, 12)));
         text
-    }
-
-    fn changed(&mut self, paths: &[String], total: usize, rescan: bool) -> String {
-        let more = total.saturating_sub(paths.len());
-        let paths = words::list(paths.iter().map(|path| clean::text(path, false)));
-        let detail = match (rescan, more) {
-            (true, _) => "everything was looked at again".to_owned(),
-            (false, 0) => paths,
-            (false, more) => format!("{paths} and {more} more"),
-        };
-        format!("{}  {detail}\n", self.manner.paint.tone(Tone::Busy, "     changed"))
-    }
-
-    fn idle(&mut self, keys: bool, bad: usize) -> String {
-        let bad = if bad > 0 { format!(", {}", words::count(bad, "task") + " to mend") } else { String::new() };
-        let keys = if keys { " (enter: run all, r: run the failed ones, e: explain, q: quit)" } else { "" };
-        format!("{}  for changes{bad}{keys}\n", self.manner.paint.tone(Tone::Dim, "       waits"))
     }
 
     /// For a task that has been silent for long.

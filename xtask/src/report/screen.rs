@@ -115,14 +115,14 @@ pub struct Screen {
     /// What is there now, below the text.
     shown: Vec<String>,
     columns: u16,
-    /// Somebody else owns the terminal.
-    paused: bool,
+    /// How many others own the terminal.
+    paused: usize,
 }
 
 impl Screen {
     pub fn new(out: Box<dyn Write + Send>, size: SizeFn) -> Self {
         let columns = size().1;
-        Self { out, size, shown: Vec::new(), columns, paused: false }
+        Self { out, size, shown: Vec::new(), columns, paused: 0 }
     }
 
     /// Rows and columns now; never so small that nothing fits.
@@ -134,7 +134,7 @@ impl Screen {
     /// Writes `text` (whole lines) above, and shows `picture` below it. Nothing is written if nothing changes.
     pub fn show(&mut self, text: &str, picture: Vec<String>) {
         let columns = self.size().1;
-        let picture = if self.paused { Vec::new() } else { picture };
+        let picture = if self.paused > 0 { Vec::new() } else { picture };
         if text.is_empty() && picture == self.shown && columns == self.columns {
             return;
         }
@@ -185,14 +185,14 @@ impl Screen {
         picture
     }
 
-    /// Erases the picture and shows none until [`Screen::resume`]; text still goes through.
+    /// Erases the picture and shows none until [`Screen::resume`] was called as often; text still goes through.
     pub fn pause(&mut self) {
         self.show("", Vec::new());
-        self.paused = true;
+        self.paused += 1;
     }
 
     pub fn resume(&mut self) {
-        self.paused = false;
+        self.paused = self.paused.saturating_sub(1);
     }
 
     /// Moves to the first row of what is shown, which a narrower terminal has folded; returns how many rows it has.

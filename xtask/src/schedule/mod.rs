@@ -248,7 +248,11 @@ impl Scheduler {
     }
 
     fn fits(&self, task: u32) -> bool {
-        let claim = &self.claims[task as usize];
+        self.has_place(&self.claims[task as usize])
+    }
+
+    /// Whether what runs leaves this to another task.
+    pub fn has_place(&self, claim: &Claim) -> bool {
         let free = |name: &Arc<str>| self.pools.get(name).is_none_or(|pool| pool.used < pool.size);
         (!claim.exclusive || self.running == 0) && claim.pools.iter().all(free)
     }

@@ -6,14 +6,16 @@
 mod rounds;
 mod set;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::run;
-use crate::engine::News;
+use crate::engine::{News, Wish};
 use crate::exec::interrupt;
+use crate::model::stop::Stop;
 use crate::model::{Diagnostic, Diagnostics, StopToken};
-use crate::report::keys::{KeyMode, keys};
+use crate::report::keys::Keyboard;
 use crate::watch::Batch;
 use crate::world::World;
 
@@ -22,18 +24,10 @@ use rounds::Rounds;
 /// What wakes the loop.
 enum Wake {
     Changed(Batch),
-    Key(Key),
+    /// A person asked for something: it is in the news.
+    Wished,
     /// Somebody asked us to stop.
     Stop,
-}
-
-/// What a person can ask for, each with one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    RunAll,
-    RunFailed,
-    Explain,
-    Quit,
 }
 
 /// Commands of a person after each round.
@@ -65,50 +59,53 @@ pub(super) fn watch(words: &[String], world: &World) -> Result<u8, Diagnostics> 
     let wake = move || drop(waker.send(Wake::Stop));
     let listener = if world.owns_process { interrupt::listen_and(&stop, wake).ok() } else { None };
     let news = News::default();
+    let quit = Arc::new(AtomicBool::new(false));
+    let keys = Keys { stop: stop.clone(), quit: quit.clone(), news: news.clone(), sender: sender.clone() };
+    // A task that is `interactive` finds the terminal as it was; so does whoever comes after us, whatever happens.
+    let keyboard = if world.in_is_tty && world.err_is_tty { keys.read() } else { None };
+    let hold = keyboard.as_ref().map(Keyboard::hold);
+    let shared = super::share_terminal(&*reporter, world);
+    let tenant = hold.clone().map(|leave| {
+        let back = leave.clone();
+        interrupt::on_leave(move || leave.take(), move || back.release())
+    });
+    reporter.watches(keyboard.is_some());
     let mut rounds = Rounds::new(prepared, &words, world, &stop, &mut *reporter, &callbacks, &news);
-    let watcher = rounds.start_watcher(sender.clone())?;
-    let reads_keys = world.in_is_tty && world.err_is_tty;
-    if reads_keys {
-        read_keys(sender);
-    }
-    let mut inbox = Inbox { wakes, keys: VecDeque::new() };
+    rounds.terminal = hold;
+    let watcher = rounds.start_watcher(sender)?;
+    let mut inbox = Inbox { wakes };
     rounds.first(&watcher);
     let mut told = true;
     while !stop.is_requested() {
-        if std::mem::take(&mut told) {
-            rounds.idle(reads_keys);
+        if let Some(wish) = news.next_wish() {
+            rounds.grant(wish, &mut inbox, &watcher);
+            told = true;
+            continue;
         }
-        // Only while nothing runs: an interactive task finds the terminal as it was.
-        let key_mode = reads_keys.then(KeyMode::of_stdin).flatten();
-        let wake = inbox.next();
-        drop(key_mode);
-        match wake {
-            Wake::Stop | Wake::Key(Key::Quit) => break,
-            Wake::Key(key) => {
-                rounds.key(key, &mut inbox, &watcher);
-                told = true;
-            }
+        if std::mem::take(&mut told) {
+            rounds.idle(keyboard.is_some());
+        }
+        match inbox.next() {
+            Wake::Stop => break,
+            Wake::Wished => {}
             Wake::Changed(batch) => told = rounds.changed(batch, &mut inbox, &watcher),
         }
     }
     reporter.finish();
-    drop((watcher, listener, supervisor));
-    Ok(interrupt::exit_code().filter(|_| world.owns_process).unwrap_or(if stop.is_requested() { 130 } else { 0 }))
+    drop((watcher, shared, tenant, keyboard, listener, supervisor));
+    let signalled = interrupt::exit_code().filter(|_| world.owns_process);
+    let stopped = stop.is_requested() && !quit.load(Ordering::SeqCst);
+    Ok(signalled.unwrap_or(if stopped { 130 } else { 0 }))
 }
 
 /// What waits for the loop.
 struct Inbox {
     wakes: Receiver<Wake>,
-    /// Keys that came between batches, for later.
-    keys: VecDeque<Key>,
 }
 
 impl Inbox {
     /// Sleeps until something is to be done.
     fn next(&mut self) -> Wake {
-        if let Some(key) = self.keys.pop_front() {
-            return Wake::Key(key);
-        }
         // There are no more senders only when the watch has broken down.
         self.wakes.recv().unwrap_or(Wake::Stop)
     }
@@ -119,9 +116,8 @@ impl Inbox {
         for wake in self.wakes.try_iter() {
             match wake {
                 Wake::Changed(batch) => batches.push(batch),
-                Wake::Key(key) => self.keys.push_back(key),
-                // The token says it, too.
-                Wake::Stop => {}
+                // The news and the token say it, too.
+                Wake::Wished | Wake::Stop => {}
             }
         }
         batches
@@ -154,20 +150,41 @@ fn own_options(words: &[String]) -> Result<(Vec<String>, Callbacks), Diagnostics
     Ok((rest, callbacks))
 }
 
-/// Keys of the terminal; the thread ends with the program.
-fn read_keys(sender: Sender<Wake>) {
-    std::thread::spawn(move || {
-        for key in keys(std::io::stdin()) {
-            let key = match key {
-                b'\n' => Key::RunAll,
-                b'r' => Key::RunFailed,
-                b'e' => Key::Explain,
-                b'q' => Key::Quit,
-                _ => continue,
+/// What each key does, at any time.
+struct Keys {
+    stop: StopToken,
+    /// A person has had enough.
+    quit: Arc<AtomicBool>,
+    news: News,
+    sender: Sender<Wake>,
+}
+
+impl Keys {
+    /// Listens to the terminal, if there is one.
+    fn read(self) -> Option<Keyboard> {
+        Keyboard::of_stdin(move |key| {
+            let wake = match key {
+                b'\n' => self.wish(Wish::All),
+                b'r' => self.wish(Wish::Failed),
+                b'e' => self.wish(Wish::Explain),
+                b'q' => self.quit(),
+                _ => return,
             };
-            if sender.send(Wake::Key(key)).is_err() {
-                return;
-            }
-        }
-    });
+            // Nobody listens any more when the watch is about to end.
+            let _ = self.sender.send(wake);
+        })
+    }
+
+    fn wish(&self, wish: Wish) -> Wake {
+        self.news.wish(wish);
+        Wake::Wished
+    }
+
+    /// As Ctrl-C does: politely first, at once the second time.
+    fn quit(&self) -> Wake {
+        self.quit.store(true, Ordering::SeqCst);
+        let urgent = if self.stop.is_requested() { Stop::Now } else { Stop::Gently };
+        self.stop.request(urgent);
+        Wake::Stop
+    }
 }

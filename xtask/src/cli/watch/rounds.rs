@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::set::WatchSet;
-use super::{Callbacks, Inbox, Key, Wake};
+use super::{Callbacks, Inbox, Wake};
 use crate::cli::run::{self, Prepared};
-use crate::engine::{self, Changes, Foresight, Memory, News, Summary};
+use crate::engine::{self, Changes, Foresight, Memory, News, Summary, Wish};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Diagnostics, Digest, Event, Outcome, Reason, RepoPath, StopToken, Verdict};
 use crate::report::Reporter;
+use crate::report::keys::Hold;
 use crate::watch::{Batch, How, LoopBreaker, Settler, Watcher};
 use crate::world::World;
 
@@ -40,6 +41,8 @@ pub(super) struct Rounds<'a> {
     woken_by: Changes,
     /// To ask what is being written; `None` before the watch has begun.
     settler: Option<Eyes>,
+    /// To leave the terminal to tasks that need it; `None` where no keys are read.
+    pub terminal: Option<Hold>,
 }
 
 /// Files that say which tasks there are.
@@ -119,6 +122,7 @@ impl<'a> Rounds<'a> {
             breaker: LoopBreaker::default(),
             woken_by: Changes::default(),
             settler: None,
+            terminal: None,
         }
     }
 
@@ -165,17 +169,16 @@ impl<'a> Rounds<'a> {
         self.follow_computed(watcher);
     }
 
-    pub fn key(&mut self, key: Key, inbox: &mut Inbox, watcher: &Watcher) {
-        match key {
-            // The loop ends by itself.
-            Key::Quit => {}
-            Key::Explain => self.explain(),
-            Key::RunAll => {
+    /// What a person asked for while nothing ran.
+    pub fn grant(&mut self, wish: Wish, inbox: &mut Inbox, watcher: &Watcher) {
+        match wish {
+            Wish::Explain => self.explain(),
+            Wish::All => {
                 self.take_in(inbox.batches(), watcher);
                 self.memory.clear();
                 self.run();
             }
-            Key::RunFailed => {
+            Wish::Failed => {
                 self.take_in(inbox.batches(), watcher);
                 if self.memory.touch_failed() {
                     self.run();
@@ -280,7 +283,9 @@ impl<'a> Rounds<'a> {
         let reporter = &mut *self.reporter;
         let mut decided: HashMap<Arc<str>, bool> = HashMap::new();
         let mut started: Vec<(Arc<str>, bool)> = Vec::new();
+        let mut lending = Lending { terminal: self.terminal.clone(), to: None };
         let mut events = |event: Event| {
+            lending.follow(&event);
             match &event {
                 Event::TaskDecided { task, verdict: Verdict::Run(reasons), .. } => {
                     decided.insert(task.clone(), reasons.iter().any(wakes_itself));
@@ -360,6 +365,38 @@ impl<'a> Rounds<'a> {
         }
         for line in &lines {
             say(self.reporter, self.world, line);
+        }
+    }
+}
+
+/// The terminal, as a task that is interactive has it from its start to its end.
+struct Lending {
+    terminal: Option<Hold>,
+    to: Option<Arc<str>>,
+}
+
+impl Lending {
+    fn follow(&mut self, event: &Event) {
+        let Some(terminal) = &self.terminal else { return };
+        match event {
+            Event::TaskStarted { task, interactive: true, .. } if self.to.is_none() => {
+                terminal.take();
+                self.to = Some(task.clone());
+            }
+            Event::TaskFinished { task, .. } if self.to.as_ref() == Some(task) => {
+                terminal.release();
+                self.to = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Lending {
+    /// A run that broke off told of no end.
+    fn drop(&mut self) {
+        if let Some(terminal) = self.terminal.take().filter(|_| self.to.is_some()) {
+            terminal.release();
         }
     }
 }
