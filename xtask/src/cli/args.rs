@@ -59,7 +59,7 @@ pub(super) struct RunArgs {
     /// Stop at the first failure, whatever the file says
     #[arg(long, overrides_with = "continue_")]
     pub no_continue: bool,
-    /// Tasks at once [default: config.jobs, else the number of processors]
+    /// Tasks at once [default: config.jobs, else two more than processors]
     #[arg(short = 'n', long = "jobs", visible_short_alias = 'j', visible_alias = "process", value_name = "N")]
     pub jobs: Option<usize>,
     /// Only the named tasks, without their order dependencies

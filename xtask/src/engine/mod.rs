@@ -133,10 +133,14 @@ pub struct Options {
     pub news: Option<News>,
 }
 
+/// So many more tasks than processors run at once: while one waits for its disk, or its end is written down and the next
+/// is decided, its processor has work.
+const MORE_TASKS: usize = 2;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
-            jobs: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            jobs: std::thread::available_parallelism().map_or(2, std::num::NonZero::get) + MORE_TASKS,
             keep_going: false,
             always: false,
             single: false,
