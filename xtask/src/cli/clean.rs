@@ -130,7 +130,7 @@ fn run_action(project: &crate::engine::Project, task: &Task, action: &Action, wo
             .at(action.place.clone())
             .cause(why)
     })?;
-    let env = world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let env: Vec<_> = world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let spec = CommandSpec::new(argv, project.root.clone(), env);
     let mut show = |stream: Stream, line: &[u8]| match stream {
         Stream::Stdout => world.out.line(&String::from_utf8_lossy(line)),

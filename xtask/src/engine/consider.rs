@@ -194,12 +194,14 @@ impl Run<'_> {
         self.decided_in.insert(id, self.epoch);
         let nothing = Computed::default();
         let computed = self.extras.get(&id).unwrap_or(&nothing);
-        let fresh = self.inputs.get(&id).filter(|(epoch, _)| *epoch == self.epoch).map(|(_, inputs)| inputs);
+        let known = self.inputs.get(&id);
+        let has_more = !computed.extra.file_dep.is_empty() || !computed.extra.discovered.is_empty();
         let given = Given {
             options: self.options,
             results: &self.results,
             extra: &computed.extra,
-            inputs: fresh,
+            inputs: known.filter(|(epoch, _)| *epoch == self.epoch).map(|(_, inputs)| inputs),
+            before: known.filter(|_| !has_more).map(|(_, inputs)| inputs),
             probed: self.probes.get(&id),
             calculated: &computed.uptodate,
             now: unix_millis(),

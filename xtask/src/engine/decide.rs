@@ -51,6 +51,8 @@ pub(super) struct Given<'a> {
     pub results: &'a HashMap<TaskId, Result_>,
     pub extra: &'a Extra,
     pub inputs: Option<&'a Arc<Inputs>>,
+    /// What they were some time before, where nothing was added to what the task declares.
+    pub before: Option<&'a Arc<Inputs>>,
     pub probed: Option<&'a Probed>,
     /// More uptodate items, from calc_dep.
     pub calculated: &'a [Uptodate],
@@ -61,10 +63,9 @@ pub(super) struct Given<'a> {
 /// Decides one task. Missing or unreadable inputs are an error, always before anything else.
 pub(super) fn decide(project: &mut Project, id: TaskId, given: &Given<'_>) -> Decision {
     let graph = project.graph.clone();
-    let inputs = match given.inputs {
-        Some(inputs) => inputs.clone(),
-        None => Arc::new(inputs::expand(&graph, &project.root, id, given.extra)),
-    };
+    let before = || given.before.filter(|before| before.stand(&project.root, &mut project.files));
+    let inputs = given.inputs.or_else(before).cloned();
+    let inputs = inputs.unwrap_or_else(|| Arc::new(inputs::expand(&graph, &project.root, id, given.extra)));
     let mut decision = Decision {
         verdict: Verdict::UpToDate,
         fingerprint: Fingerprint::default(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -26,6 +27,26 @@ pub(super) struct Inputs {
     pub listings: Vec<Listing>,
     /// There is more to it than `listings`, a directory as an input: the digest of all that was found.
     pub walked: Option<Digest>,
+    /// Nothing but `listings`, and which of `paths` are directories, says what `paths` are.
+    pub is_plain: bool,
+}
+
+impl Inputs {
+    /// Whether the patterns stand for the same paths as when they were expanded. Observes these.
+    pub(super) fn stand(&self, root: &Path, files: &mut Files) -> bool {
+        let is_as_listed = |listing: &Listing| match listing.stat {
+            Some(_) => listing.trusted() && glob::stat_of_dir(root, &listing.dir) == listing.stat,
+            None => false,
+        };
+        if !self.is_plain || !self.listings.iter().all(is_as_listed) {
+            return false;
+        }
+        files.observe(&self.paths);
+        // One that has become a directory stands for what is in it.
+        let is_file =
+            |path: &RepoPath| !matches!(files.peek(path), FileState::Directory { .. } | FileState::Symlink { .. });
+        self.paths.iter().all(is_file)
+    }
 }
 
 /// Inputs that were computed by other tasks.
@@ -48,8 +69,8 @@ pub(super) fn prefetch(project: &mut Project, plan: &[TaskId]) -> HashMap<TaskId
         .collect();
     drop(watch);
     let targets = plan.iter().flat_map(|id| target_paths(graph, *id));
-    let all: Vec<RepoPath> = found.iter().flat_map(|(_, inputs)| inputs.paths.iter().cloned()).chain(targets).collect();
-    project.files.observe(&all);
+    let targets: Vec<RepoPath> = targets.collect();
+    project.files.observe(found.iter().flat_map(|(_, inputs)| &inputs.paths).chain(&targets));
     found.into_iter().collect()
 }
 
@@ -60,7 +81,7 @@ pub(super) fn target_paths(graph: &Graph, id: TaskId) -> Vec<RepoPath> {
 }
 
 /// Expands the inputs of one task.
-pub(super) fn expand(graph: &Graph, root: &std::path::Path, id: TaskId, extra: &Extra) -> Inputs {
+pub(super) fn expand(graph: &Graph, root: &Path, id: TaskId, extra: &Extra) -> Inputs {
     let node = graph.node(id);
     let task = &node.task;
     let watched = if task.watch_only { &[][..] } else { &task.watch[..] };
@@ -89,7 +110,9 @@ pub(super) fn expand(graph: &Graph, root: &std::path::Path, id: TaskId, extra: &
     }
     found.paths.sort_unstable();
     found.paths.dedup();
-    Inputs { paths: found.paths, required: found.literal, listings: found.listings, walked }
+    let is_plain =
+        walked.is_none() && extra.discovered.is_empty() && extra.file_dep.is_empty() && node.links.inputs.is_empty();
+    Inputs { paths: found.paths, required: found.literal, listings: found.listings, walked, is_plain }
 }
 
 /// Everything that a task declares as input.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +33,12 @@ pub(super) enum Message {
 pub(super) struct Job {
     pub task: Arc<Task>,
     pub root: Arc<PathBuf>,
+    /// The same, open: files are looked at from there.
+    pub root_fd: Arc<OwnedFd>,
     pub actions: ActionSet,
     pub expander: Arc<dyn Expander>,
     pub scope: Value,
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Arc<Vec<(OsString, OsString)>>,
     pub resources: BTreeMap<Arc<str>, Value>,
     pub previous: Option<Value>,
     pub stop: StopToken,

@@ -11,7 +11,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Project;
 use crate::graph::{Graph, Node, Selection, TaskId, Why};
 use crate::model::Digest;
 use crate::model::task::Taskfile;
@@ -148,14 +147,13 @@ impl Picker<'_> {
     }
 }
 
-/// Keeps the tasks of a project for later runs, unless they are kept already. A failure costs the next run some work, so
+/// Keeps the tasks of a graph for later runs, unless they are kept already. A failure costs the next run some work, so
 /// it is no error.
-pub fn compile(project: &Project, common: &Taskfile, key: Digest) {
-    let file = project.root.join(STATE_DIR).join(FILE);
+pub fn compile(root: &Path, graph: &Graph, common: &Taskfile, key: Digest) {
+    let file = root.join(STATE_DIR).join(FILE);
     if Compiled::is_bound(&file, key) {
         return;
     }
-    let graph = &project.graph;
     let written = CompiledWriter::new(key, common, graph.len()).and_then(|mut writer| {
         graph.ids().try_for_each(|id| writer.task(graph.node(id)))?;
         writer.write(&file).ok()

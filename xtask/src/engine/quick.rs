@@ -100,10 +100,12 @@ pub fn unchanged(seen: &mut Seen, plan: &[usize], root: &Path) -> Vec<bool> {
         let holds = seen.sights(&task).all(|sight| wanted.get(sight) == Some(&true));
         unchanged[*index] = holds && seen.needs(&task).all(|need| unchanged.get(need) == Some(&true));
     }
-    if !settled.is_empty() {
-        for (index, proof) in settled {
-            seen.settle(index, proof);
-        }
+    let is_new = !settled.is_empty();
+    for (index, proof) in settled {
+        seen.settle(index, proof);
+    }
+    // A run writes it at its end.
+    if is_new && plan.iter().all(|index| unchanged[*index]) {
         // Without it, the next run looks closer once more.
         let _ = seen.write(&root.join(STATE_DIR).join(super::still::FILE));
     }

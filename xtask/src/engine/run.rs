@@ -1,5 +1,6 @@
 //! One run: the main loop and every decision in it.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,6 +19,7 @@ use super::still::Sighting;
 use super::wishes::Wish;
 use super::{Options, Project, quick};
 use crate::action::Failure;
+use crate::exec::environment::Variables;
 use crate::graph::{self, Graph, Later, Selection, TaskId};
 use crate::model::stop::Stop;
 use crate::model::task::Uptodate;
@@ -129,6 +131,8 @@ pub(super) struct Run<'a> {
     pub(super) sights: HashMap<TaskId, Sighting>,
     /// Tasks that were up to date without a look at them.
     pub(super) untouched: HashSet<TaskId>,
+    /// What every task gets of our own environment.
+    pub(super) let_through: OnceCell<Variables>,
 }
 
 /// What calc_dep has added to a task so far.
@@ -204,6 +208,7 @@ impl<'a> Run<'a> {
             left: Vec::new(),
             sights: HashMap::new(),
             untouched: HashSet::new(),
+            let_through: OnceCell::new(),
         }
     }
 

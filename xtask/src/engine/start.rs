@@ -12,7 +12,7 @@ use super::inputs;
 use super::job::{Finished, Job, Message};
 use super::scope::{self, ScopeParts};
 use super::worker;
-use crate::exec::environment::{Own, Variables, child_environment};
+use crate::exec::environment::{Own, Variables, child_environment, let_through, with_own};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Task, Verdict};
 use crate::rebuild::LastAttempt;
@@ -132,11 +132,12 @@ impl Run<'_> {
         let previous = previous.and_then(|success| serde_json::from_str(&success.values).ok());
         Ok(Job {
             root: Arc::new(self.project.root.clone()),
+            root_fd: self.project.files.root_fd().clone(),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
             resources: decide::resources(self.project, id, &self.results),
             scope,
-            env,
+            env: Arc::new(env),
             previous,
             stop: self.halt.clone(),
             steps: self.options.steps.clone(),
@@ -168,7 +169,12 @@ impl Run<'_> {
         declared.insert("XTASK_VALUES".into(), values.into());
         let pass: Vec<&str> = task.pass_env.iter().map(|name| &**name).collect();
         let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &task.name };
-        Ok(child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect())
+        let child = if pass.is_empty() {
+            with_own(self.let_through.get_or_init(|| let_through(&self.project.env, &[])), &declared, &own)
+        } else {
+            child_environment(&self.project.env, &pass, &declared, &own)
+        };
+        Ok(child.into_iter().collect())
     }
 
     pub(super) fn teardown_job(&self, id: TaskId) -> Result<Job, Diagnostic> {

@@ -128,10 +128,15 @@ pub fn remember(project: &mut Project, head: impl FnOnce(i64) -> Head, old: Opti
     project.db.close();
     let file = project.root.join(STATE_DIR).join(FILE);
     let head = head(stamp);
-    if let Some(common) = common {
-        narrow::compile(project, common, head.tasks_key());
-    }
-    if writer.write(&head, &file).is_err() {
+    let (root, graph) = (&project.root, &*project.graph);
+    let compile = || {
+        if let Some(common) = common {
+            narrow::compile(root, graph, common, head.tasks_key());
+        }
+    };
+    // For a first run of many tasks both are large.
+    let (written, ()) = rayon::join(|| writer.write(&head, &file), compile);
+    if written.is_err() {
         // What is there may be of another time.
         let _ = std::fs::remove_file(&file);
     }

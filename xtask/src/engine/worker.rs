@@ -19,7 +19,8 @@ use crate::model::digest::Hasher;
 use crate::model::task::{Action, ActionKind};
 use crate::model::{Diagnostic, Digest, Event, RepoPath, Step, Stream};
 use crate::queue::Queue;
-use crate::store::files::{observe_now, stat_now};
+use crate::store::FileState;
+use crate::store::files::{exists, look_afresh, stat_at};
 use crate::store::logs::TaskLog;
 
 /// How many last lines of output are kept for the report of a failure.
@@ -43,7 +44,8 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     let mut done = Progress::default();
     let failure = attempts(job, &screen, &mut done, start).err();
     job.steps.at(Step::Acted);
-    let failure = failure.or_else(|| missing_target(job).map(Failure::failed));
+    let mut targets = observe_targets(job);
+    let failure = failure.or_else(|| missing_target(job, &targets).map(Failure::failed));
     let failure = failure.or_else(|| {
         let log = screen.log.lock().unwrap_or_else(PoisonError::into_inner);
         let why = log.problem()?;
@@ -53,6 +55,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
     });
     if failure.is_some() && job.task.delete_on_error {
         delete_targets(job);
+        targets = observe_targets(job);
     }
     let has_log = screen.log.lock().unwrap_or_else(PoisonError::into_inner).is_used();
     let finished = Finished {
@@ -64,7 +67,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
         tail: screen.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
         has_log,
         moved_inputs: moved(job),
-        targets: job.targets.iter().map(|(path, _)| (path.clone(), observe_now(&job.root, path))).collect(),
+        targets,
         leaky: done.leaky,
         failure,
     };
@@ -258,7 +261,10 @@ fn process(job: &Job, screen: &Screen, action: &Action, start: Instant) -> Resul
         ActionKind::BuiltIn { .. } => Vec::new(),
     };
     let mut env = job.env.clone();
-    env.extend(scope::expand_env(&*job.expander, &action.step.env, &job.scope).map_err(expand)?);
+    if !action.step.env.is_empty() {
+        Arc::make_mut(&mut env)
+            .extend(scope::expand_env(&*job.expander, &action.step.env, &job.scope).map_err(expand)?);
+    }
     let cwd = match action.step.cwd.as_ref().or(job.task.cwd.as_ref()) {
         Some(dir) => job.root.join(job.expander.text(dir, &job.scope, false).map_err(expand)?),
         None => PathBuf::from(&*job.root),
@@ -314,10 +320,21 @@ impl ValuesFile {
     }
 }
 
+fn observe_targets(job: &Job) -> Vec<(RepoPath, FileState)> {
+    job.targets.iter().map(|(path, _)| (path.clone(), look_afresh(&job.root_fd, path))).collect()
+}
+
 /// The first non-optional target that does not exist after the last action.
-fn missing_target(job: &Job) -> Option<Diagnostic> {
-    let (path, _) =
-        job.targets.iter().find(|(path, optional)| !optional && !crate::store::files::exists(&job.root, path))?;
+fn missing_target(job: &Job, targets: &[(RepoPath, FileState)]) -> Option<Diagnostic> {
+    let is_missing = |path: &RepoPath, state: &FileState| match state {
+        // A dangling link counts as missing.
+        FileState::Symlink { .. } => !exists(&job.root, path),
+        state => !state.exists(),
+    };
+    let both = job.targets.iter().zip(targets);
+    let (path, _) = both
+        .map(|((_, optional), (path, state))| (path, !optional && is_missing(path, state)))
+        .find(|(_, missing)| *missing)?;
     let place =
         job.task.targets.iter().find(|target| target.path == *path).map_or(&job.task.place, |target| &target.place);
     Some(
@@ -339,7 +356,7 @@ fn delete_targets(job: &Job) {
 
 /// Inputs whose stat is not what it was when the task was decided upon.
 fn moved(job: &Job) -> Vec<RepoPath> {
-    let moved = job.inputs.iter().filter(|(path, before)| stat_now(&job.root, path) != *before);
+    let moved = job.inputs.iter().filter(|(path, before)| stat_at(&job.root_fd, path) != *before);
     moved.map(|(path, _)| path.clone()).collect()
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -36,7 +37,7 @@ pub struct CommandSpec {
     /// Absolute.
     pub cwd: PathBuf,
     /// The whole environment: nothing else is inherited.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Arc<Vec<(OsString, OsString)>>,
     pub stdin: Stdin,
     pub timeout: Option<Duration>,
     /// It is ended when, for that long, it wrote nothing and moved less than 1 KiB: a transfer whose link is dead.
@@ -55,11 +56,11 @@ pub struct CommandSpec {
 
 impl CommandSpec {
     /// A command without input, limit or capture, with 10 seconds of grace.
-    pub fn new(argv: Vec<OsString>, cwd: PathBuf, env: Vec<(OsString, OsString)>) -> Self {
+    pub fn new(argv: Vec<OsString>, cwd: PathBuf, env: impl Into<Arc<Vec<(OsString, OsString)>>>) -> Self {
         Self {
             argv,
             cwd,
-            env,
+            env: env.into(),
             stdin: Stdin::Null,
             timeout: None,
             idle_limit: None,

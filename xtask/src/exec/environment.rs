@@ -60,23 +60,34 @@ pub struct Own<'a> {
     pub task: &'a str,
 }
 
-/// The whole environment of a child of `task`.
+/// The whole environment of a child of a task.
 ///
 /// From `ours` pass the names of the base list and those in `pass` (names that the task declares, a trailing `*` for
 /// a family; they win over the base list's silence, not over `declared`); `declared` are the task's own variables with
 /// their values. Everything else is absent: variables that git, cargo or a loader set for *us* would change what a
 /// task does.
 pub fn child_environment(ours: &Variables, pass: &[&str], declared: &Variables, own: &Own<'_>) -> Variables {
-    let mut child: Variables = ours
+    with_own(&let_through(ours, pass), declared, own)
+}
+
+/// The part of [`child_environment`] that is the same for all tasks with the same `pass`.
+pub fn let_through(ours: &Variables, pass: &[&str]) -> Variables {
+    let mut through: Variables = ours
         .iter()
         .filter(|(name, _)| name.to_str().is_some_and(|name| is_base(name) || is_passed(name, pass)))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    if let Some(path) = child.get_mut(OsStr::new("PATH"))
+    if let Some(path) = through.get_mut(OsStr::new("PATH"))
         && let Some(clean) = without_toolchain(path, ours)
     {
         *path = clean;
     }
+    through
+}
+
+/// The rest of [`child_environment`].
+pub fn with_own(through: &Variables, declared: &Variables, own: &Own<'_>) -> Variables {
+    let mut child = through.clone();
     child.extend(declared.iter().map(|(name, value)| (name.clone(), value.clone())));
     child.insert("XTASK_TOKEN".into(), own.token.into());
     child.insert("XTASK_ROOT".into(), own.root.to_owned());

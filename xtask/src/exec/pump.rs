@@ -1,6 +1,7 @@
 //! Moves bytes between one child and us: both its pipes are read in the thread that waits for it, its input is
 //! written there too. Knows nothing of signals and time limits.
 
+use std::cell::Cell;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -12,6 +13,11 @@ use crate::model::Stream;
 
 /// The size of a pipe: one read empties it.
 const CHUNK: usize = 64 * 1024;
+
+thread_local! {
+    /// Threads run one process after the other: making and clearing a buffer for each takes longer than filling it.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Receives whole lines without their newline (long ones in pieces of 64 KiB).
 pub type Sink<'a> = &'a mut dyn FnMut(Stream, &[u8]);
@@ -34,6 +40,8 @@ pub(super) struct Pump<'a> {
 
 impl<'a> Pump<'a> {
     pub(super) fn new(sink: Sink<'a>, log: &'a mut dyn Write, limit: usize) -> Self {
+        let mut buffer = BUFFER.take();
+        buffer.resize(CHUNK, 0);
         Self {
             sink,
             log,
@@ -45,7 +53,7 @@ impl<'a> Pump<'a> {
             truncated: false,
             bytes_read: 0,
             log_error: None,
-            buffer: vec![0; CHUNK],
+            buffer,
         }
     }
 
@@ -175,6 +183,7 @@ impl<'a> Pump<'a> {
         if self.log_error.is_none() {
             self.log_error = self.log.flush().err();
         }
+        BUFFER.set(self.buffer);
         (self.captured, self.truncated)
     }
 }

@@ -1,6 +1,6 @@
 //! Starts one process through `duct` in a group of its own. Knows nothing of its output or its time limit.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -36,13 +36,14 @@ pub(super) fn start(spec: &CommandSpec, stdin: Feed, stdout: Feed, stderr: Feed)
         let path = if name.as_encoded_bytes().contains(&b'/') { OsStr::new("") } else { path.unwrap_or_default() };
         return Err(Exit::NotFound { program: name, path: path.to_owned() });
     };
-    let arg0 = name.clone();
+    let (arg0, env) = (name.clone(), spec.env.clone());
     let mut expression = duct::cmd(&file, spec.argv.get(1..).unwrap_or_default())
         .dir(&spec.cwd)
-        .full_env(spec.env.iter().map(|(key, value)| (key, value)))
+        // Nothing of ours. What it gets is put in below: duct would make two more maps of it.
+        .full_env(std::iter::empty::<(OsString, OsString)>())
         .unchecked()
         .before_spawn(move |command| {
-            command.arg0(&arg0).process_group(0);
+            command.arg0(&arg0).process_group(0).envs(env.iter().map(|(name, value)| (name, value)));
             Ok(())
         });
     expression = match stdin {

@@ -142,8 +142,7 @@ impl CompiledWriter {
         temporary.write_all(&self.rows.to_le_bytes())?;
         temporary.write_all(&self.table)?;
         temporary.write_all(&self.pieces)?;
-        temporary.persist(file)?;
-        Ok(())
+        super::put_in_place(temporary, file)
     }
 }
 

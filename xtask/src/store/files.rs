@@ -3,10 +3,8 @@
 //! Knows nothing of tasks. A digest is taken from the stat cache only if size, mtime, ctime, inode and mode are
 //! equal and the file was not touched shortly before it was hashed (git's racy rule).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use sha2::{Digest as _, Sha256};
 
+use super::hashing::{hash_file, hash_link};
 use super::statcache::{self, Cached, Lookup};
 use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath, StopToken};
@@ -92,7 +90,12 @@ struct Known {
     /// Since when it is as it is.
     since: u32,
     state: FileState,
+    /// Whether an equal stat will prove equal content.
+    trusted: bool,
 }
+
+/// By path. Paths come from this repository and from nobody who would choose them to collide, so a fast hash will do.
+pub(super) type PathMap<V> = HashMap<RepoPath, V, foldhash::fast::RandomState>;
 
 /// A path as it was last observed.
 #[derive(Clone, Copy, Debug)]
@@ -107,12 +110,15 @@ pub struct Standing<'a> {
 /// With more entries than these beside it, the stat cache is written whole again.
 const FEW: usize = 4000;
 
+/// Fewer than these are looked at one after the other: that is done before other threads have begun.
+const FEW_AT_ONCE: usize = 16;
+
 /// All files that were asked for, each observed at most once per epoch.
 pub struct Files {
     root: PathBuf,
-    root_fd: OwnedFd,
-    known: HashMap<RepoPath, Known>,
-    cache: HashMap<RepoPath, Cached>,
+    root_fd: Arc<OwnedFd>,
+    known: PathMap<Known>,
+    cache: PathMap<Cached>,
     /// Entries that are not in `cache`, where only few of them are wanted.
     more: Option<Lookup>,
     is_for_few: bool,
@@ -144,16 +150,11 @@ impl Files {
         Ok(Self { is_for_few: true, ..files })
     }
 
-    fn with(
-        root: &Path,
-        cache: HashMap<RepoPath, Cached>,
-        more: Option<Lookup>,
-        cache_file: PathBuf,
-    ) -> io::Result<Self> {
+    fn with(root: &Path, cache: PathMap<Cached>, more: Option<Lookup>, cache_file: PathBuf) -> io::Result<Self> {
         Ok(Self {
             root: root.to_owned(),
-            root_fd: open_root(root)?,
-            known: HashMap::new(),
+            root_fd: Arc::new(open_root(root)?),
+            known: PathMap::default(),
             cache,
             more,
             is_for_few: false,
@@ -173,6 +174,11 @@ impl Files {
         &self.root
     }
 
+    /// The root, open for [`stat_at`] and [`look_afresh`].
+    pub fn root_fd(&self) -> &Arc<OwnedFd> {
+        &self.root_fd
+    }
+
     /// Forgets what was observed (not what was hashed): something has run since.
     pub fn next_epoch(&mut self) {
         self.epoch += 1;
@@ -188,17 +194,21 @@ impl Files {
             return;
         }
         let _watch = profile::enter(Part::Stat);
-        stale.sort_unstable();
-        stale.dedup();
         // Not after it: a large file may change while it is read, within the tick of its last change before.
         let before_ns = now_ns();
-        let observed: Vec<FileState> = if stale.len() < 16 {
-            stale.iter().map(|path| look(&self.root_fd, path, self.cached(path).as_ref(), &self.stop)).collect()
-        } else {
-            let this = &*self;
-            let look_at = |path: &&RepoPath| look(&this.root_fd, path, this.cached(path).as_ref(), &this.stop);
-            stale.par_iter().with_min_len(4).map(look_at).collect()
-        };
+        if stale.len() < FEW_AT_ONCE {
+            for path in stale {
+                let state = look(&self.root_fd, path, self.proven(path), &self.stop);
+                self.keep(path, state, before_ns);
+            }
+            return;
+        }
+        stale.par_sort_unstable();
+        stale.dedup();
+        let this = &*self;
+        let look_at = |path: &&RepoPath| look(&this.root_fd, path, this.proven(path), &this.stop);
+        let observed: Vec<FileState> = stale.par_iter().with_min_len(4).map(look_at).collect();
+        self.known.reserve(stale.len());
         for (path, state) in stale.into_iter().zip(observed) {
             self.keep(path, state, before_ns);
         }
@@ -208,18 +218,30 @@ impl Files {
         self.cache.get(path).copied().or_else(|| self.more.as_ref()?.find(path))
     }
 
+    /// The stat that proves a content, if there is one, with the digest of that.
+    fn proven(&self, path: &RepoPath) -> Option<(StatTuple, Digest)> {
+        if let Some(Known { trusted: true, state: FileState::File { stat, digest }, .. }) = self.known.get(path) {
+            return Some((*stat, *digest));
+        }
+        self.cached(path).filter(Cached::trusted).map(|cached| (cached.stat, cached.digest))
+    }
+
     fn keep(&mut self, path: &RepoPath, state: FileState, before_ns: i64) {
-        self.remember(path, &state, before_ns);
         let epoch = self.epoch;
+        if let Some(known) = self.known.get_mut(path).filter(|known| known.trusted && known.state == state) {
+            known.epoch = epoch;
+            return;
+        }
+        let trusted = self.remember(path, &state, before_ns);
         match self.known.get_mut(path) {
             Some(known) => {
                 if known.state != state {
                     (known.since, known.state) = (epoch, state);
                 }
-                known.epoch = epoch;
+                (known.epoch, known.trusted) = (epoch, trusted);
             }
             None => {
-                self.known.insert(path.clone(), Known { epoch, since: epoch, state });
+                self.known.insert(path.clone(), Known { epoch, since: epoch, state, trusted });
             }
         }
     }
@@ -237,13 +259,7 @@ impl Files {
     /// What was last seen of a path, and since when it is like that.
     pub fn standing(&self, path: &RepoPath) -> Option<Standing<'_>> {
         let known = self.known.get(path)?;
-        let trusted = match &known.state {
-            FileState::File { stat, digest } => self
-                .cached(path)
-                .is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted()),
-            _ => false,
-        };
-        Some(Standing { state: &known.state, since: known.since, trusted })
+        Some(Standing { state: &known.state, since: known.since, trusted: known.trusted })
     }
 
     /// The state of one path, observed in this epoch (now, if it was not).
@@ -262,14 +278,17 @@ impl Files {
         self.known.keys().any(|path| path != dir && path.is_within(dir))
     }
 
-    fn remember(&mut self, path: &RepoPath, state: &FileState, before_ns: i64) {
-        let FileState::File { stat, digest } = state else { return };
+    /// Puts a file into the stat cache. Whether an equal stat will prove equal content.
+    fn remember(&mut self, path: &RepoPath, state: &FileState, before_ns: i64) -> bool {
+        let FileState::File { stat, digest } = state else { return false };
         if self.cached(path).is_some_and(|cached| cached.stat == *stat && cached.digest == *digest && cached.trusted())
         {
-            return;
+            return true;
         }
-        self.cache.insert(path.clone(), Cached { stat: *stat, digest: *digest, hashed_ns: before_ns });
+        let cached = Cached { stat: *stat, digest: *digest, hashed_ns: before_ns };
+        self.cache.insert(path.clone(), cached);
         self.cache_is_dirty = true;
+        cached.trusted()
     }
 
     /// Writes the stat cache if it has changed. A failure costs hashing, so it is not an error.
@@ -282,7 +301,7 @@ impl Files {
             self.cache_is_dirty = statcache::write(&added, &self.cache).is_err();
             return;
         }
-        let mut all = if self.is_for_few { statcache::read(&self.cache_file) } else { HashMap::new() };
+        let mut all = if self.is_for_few { statcache::read(&self.cache_file) } else { PathMap::default() };
         all.extend(std::mem::take(&mut self.cache));
         self.more = None;
         self.cache = all;
@@ -304,14 +323,6 @@ pub(super) fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
 
-/// Observes one path below `root` now, without any memory: for workers, right after an action.
-pub fn observe_now(root: &Path, path: &RepoPath) -> FileState {
-    match open_root(root) {
-        Ok(fd) => look(&fd, path, None, &StopToken::new()),
-        Err(error) => FileState::Unreadable(error.to_string().into()),
-    }
-}
-
 /// Opens the root for [`super::sight::Sight::holds`].
 ///
 /// # Errors
@@ -325,6 +336,11 @@ pub fn stat_now(root: &Path, path: &RepoPath) -> Option<StatTuple> {
     rustix::fs::lstat(root.join(path.as_path())).ok().map(|stat| tuple(&stat))
 }
 
+/// The stat of one path below an open directory now; `None` if it is not there.
+pub fn stat_at(root: &OwnedFd, path: &RepoPath) -> Option<StatTuple> {
+    stat_below(root, path.as_bytes()).ok().flatten()
+}
+
 /// The stat of one path below an open directory; `None` if it is not there.
 pub(super) fn stat_below(root: &OwnedFd, path: &[u8]) -> io::Result<Option<StatTuple>> {
     let name = if path.is_empty() { &b"."[..] } else { path };
@@ -336,11 +352,11 @@ pub(super) fn stat_below(root: &OwnedFd, path: &[u8]) -> io::Result<Option<StatT
 }
 
 /// Observes one path below an open directory now, without any memory.
-pub(super) fn look_afresh(root: &OwnedFd, path: &RepoPath) -> FileState {
+pub fn look_afresh(root: &OwnedFd, path: &RepoPath) -> FileState {
     look(root, path, None, &StopToken::new())
 }
 
-fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>, stop: &StopToken) -> FileState {
+fn look(root: &OwnedFd, path: &RepoPath, proven: Option<(StatTuple, Digest)>, stop: &StopToken) -> FileState {
     let name = if path.as_bytes().is_empty() { Path::new(".") } else { path.as_path() };
     let stat = match rustix::fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
@@ -349,8 +365,8 @@ fn look(root: &OwnedFd, path: &RepoPath, cached: Option<&Cached>, stop: &StopTok
     };
     let seen = tuple(&stat);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => match cached.filter(|cached| cached.stat == seen && cached.trusted()) {
-            Some(cached) => FileState::File { stat: seen, digest: cached.digest },
+        FileType::RegularFile => match proven.filter(|(stat, _)| *stat == seen) {
+            Some((stat, digest)) => FileState::File { stat, digest },
             None => hash_file(root, name, seen, stop),
         },
         FileType::Directory => FileState::Directory { stat: seen },
@@ -370,80 +386,6 @@ pub(super) fn tuple(stat: &Stat) -> StatTuple {
     }
 }
 
-fn hash_file(root: &OwnedFd, name: &Path, seen: StatTuple, stop: &StopToken) -> FileState {
-    let _watch = profile::enter(Part::Hash);
-    let opened = rustix::fs::openat(root, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
-    let digest = opened.map_err(io::Error::from).and_then(|fd| digest_of(File::from(fd), seen.size, stop));
-    match digest {
-        Ok(digest) => FileState::File { stat: seen, digest },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => FileState::Missing,
-        Err(error) => FileState::Unreadable(error.to_string().into()),
-    }
-}
-
-/// So much is read at once: more does not stay in the processor's own memory until it is hashed.
-const PIECE: usize = 1 << 17;
-
-thread_local! {
-    /// Making and clearing one for every file takes longer than reading a small one.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Reads to the end whatever the size was: a file that shrinks or grows meanwhile is simply another file.
-fn digest_of(file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(PIECE, 0);
-        digest_through(buffer, file, size, stop)
-    })
-}
-
-fn digest_through(buffer: &mut [u8], mut file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut total = 0;
-    loop {
-        if stop.is_requested() {
-            return Err(io::Error::other("interrupted"));
-        }
-        match file.read(buffer) {
-            Ok(0) => return Ok(Digest(hasher.finalize().into())),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                total += read as u64;
-                // Where a read leaves room and all is there, that was the end.
-                if total == size && read < buffer.len() {
-                    return Ok(Digest(hasher.finalize().into()));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// A link counts by its text and by the content of the file that it leads to.
-fn hash_link(root: &OwnedFd, name: &Path, seen: StatTuple, stop: &StopToken) -> FileState {
-    let text = match rustix::fs::readlinkat(root, name, Vec::new()) {
-        Ok(text) => text,
-        Err(error) => return FileState::Unreadable(error.to_string().into()),
-    };
-    let mut hasher = Hasher::new();
-    hasher.field(text.as_bytes());
-    match rustix::fs::statat(root, name, AtFlags::empty()) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-            if let FileState::File { digest, .. } = hash_file(root, name, tuple(&stat), stop) {
-                hasher.field(digest.0);
-            }
-        }
-        Ok(_) => {
-            hasher.field(b"not a file");
-        }
-        Err(_) => {
-            hasher.field(b"dangling");
-        }
-    }
-    FileState::Symlink { stat: seen, digest: hasher.finish() }
-}
-
 /// Whether the path leads to something, links followed: what "exists" means for a target.
 pub fn exists(root: &Path, path: &RepoPath) -> bool {
     rustix::fs::stat(root.join(path.as_path())).is_ok()
@@ -456,7 +398,13 @@ pub(super) fn bytes(name: &std::ffi::OsStr) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
+
+    fn observe_now(root: &Path, path: &RepoPath) -> FileState {
+        look_afresh(&open_root(root).unwrap(), path)
+    }
 
     fn path(text: &str) -> RepoPath {
         RepoPath::from_root(text).unwrap()

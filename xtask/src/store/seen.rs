@@ -12,7 +12,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::files::StatTuple;
+use super::files::{PathMap, StatTuple};
 use super::sight::{Proof, Sight};
 use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath};
@@ -301,7 +301,7 @@ pub struct SeenWriter {
     digests: Vec<u8>,
     text: Vec<u8>,
     /// Sights of files by path: many tasks look at the same file.
-    files: HashMap<RepoPath, u32>,
+    files: PathMap<u32>,
     others: HashMap<(Box<[u8]>, Proof), u32>,
     /// A name or a list of patterns that the format cannot hold.
     too_long: bool,
@@ -420,8 +420,7 @@ fn write(file: &Path, body: &[u8]) -> io::Result<()> {
     temporary.write_all(MAGIC)?;
     temporary.write_all(&digest_of(body).0)?;
     temporary.write_all(body)?;
-    temporary.persist(file)?;
-    Ok(())
+    super::put_in_place(temporary, file)
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@
 //! Not in the database, because a run of nothing must read a hundred thousand entries in a few milliseconds.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::files::StatTuple;
+use super::files::{PathMap, StatTuple};
 use super::seen::digest_of;
 use crate::model::{Digest, RepoPath};
 
@@ -44,7 +43,7 @@ const MAGIC: &[u8; 8] = b"xtfiles2";
 const FIXED: usize = 5 * 8 + 2 * 4 + 32;
 
 /// Reads the cache; an absent, foreign or damaged file counts as empty.
-pub(super) fn read(file: &Path) -> HashMap<RepoPath, Cached> {
+pub(super) fn read(file: &Path) -> PathMap<Cached> {
     Lookup::open(file).and_then(|lookup| lookup.all()).unwrap_or_default()
 }
 
@@ -88,8 +87,8 @@ impl Lookup {
         None
     }
 
-    fn all(&self) -> Option<HashMap<RepoPath, Cached>> {
-        let mut entries = HashMap::with_capacity(self.count);
+    fn all(&self) -> Option<PathMap<Cached>> {
+        let mut entries = PathMap::with_capacity_and_hasher(self.count, foldhash::fast::RandomState::default());
         for index in 0..self.count {
             let (path, cached) = self.row(index)?;
             entries.insert(RepoPath::from_root(path)?, cached);
@@ -115,7 +114,7 @@ impl Lookup {
 }
 
 /// Writes the cache under a temporary name and renames it.
-pub(super) fn write(file: &Path, entries: &HashMap<RepoPath, Cached>) -> io::Result<()> {
+pub(super) fn write(file: &Path, entries: &PathMap<Cached>) -> io::Result<()> {
     let mut sorted: Vec<(&RepoPath, &Cached)> = entries.iter().collect();
     sorted.par_sort_unstable_by_key(|(path, _)| *path);
     let mut body = Vec::with_capacity(entries.len() * (8 + FIXED + 32) + 8);
@@ -140,18 +139,17 @@ pub(super) fn write(file: &Path, entries: &HashMap<RepoPath, Cached>) -> io::Res
     temporary.write_all(MAGIC)?;
     temporary.write_all(&digest_of(&body).0)?;
     temporary.write_all(&body)?;
-    temporary.persist(file)?;
-    Ok(())
+    super::put_in_place(temporary, file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entries() -> HashMap<RepoPath, Cached> {
+    fn entries() -> PathMap<Cached> {
         let stat = StatTuple { size: 3, mtime_ns: -5, ctime_ns: 7, inode: 9, mode: 0o100_644 };
         let cached = Cached { stat, digest: Digest::of(b"x"), hashed_ns: 11 };
-        [("a/b", cached), ("\u{e4}", cached)].map(|(path, c)| (RepoPath::from_root(path).unwrap(), c)).into()
+        ["a/b", "\u{e4}"].map(|path| (RepoPath::from_root(path).unwrap(), cached)).into_iter().collect()
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl<'a> Rounds<'a> {
         let command = if summary.exit == 0 { &self.callbacks.success } else { &self.callbacks.failure };
         let Some(command) = command else { return };
         let argv = ["sh", "-c", command].map(std::ffi::OsString::from).to_vec();
-        let env = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let env: Vec<_> = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let spec = crate::exec::CommandSpec::new(argv, self.prepared.project.root.clone(), env);
         let (reporter, world) = (&mut *self.reporter, self.world);
         let mut show = |_: crate::model::Stream, line: &[u8]| say(reporter, world, &String::from_utf8_lossy(line));

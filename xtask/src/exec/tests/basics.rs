@@ -30,7 +30,7 @@ fn e14_codes_and_signals_have_their_class() {
 #[test]
 fn f15_a_missing_program_is_an_error_with_the_searched_path() {
     let mut spec = command(&["no-such-program-here"]);
-    spec.env = vec![("PATH".into(), "/bin:/sbin".into())];
+    spec.env = vec![("PATH".into(), "/bin:/sbin".into())].into();
     let exit = run_it(&spec).result.exit;
     assert_eq!(exit, Exit::NotFound { program: "no-such-program-here".into(), path: "/bin:/sbin".into() });
     assert_eq!(exit.outcome(), Outcome::Error);
@@ -58,7 +58,7 @@ fn what_the_system_refuses_is_said_in_words() {
 #[test]
 fn the_environment_is_exactly_what_was_given() {
     let mut spec = command(&["env"]);
-    spec.env = vec![("PATH".into(), std::env::var_os("PATH").unwrap()), ("A".into(), "b c".into())];
+    spec.env = vec![("PATH".into(), std::env::var_os("PATH").unwrap()), ("A".into(), "b c".into())].into();
     let seen = run_it(&spec);
     let mut names: Vec<&str> = seen.text(Stream::Stdout);
     names.sort_unstable();

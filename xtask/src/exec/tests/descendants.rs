@@ -173,8 +173,8 @@ fn killed_run_process() {
     let sleep = sleep.into_string().unwrap();
     let _supervisor = supervise();
     let mut spec = shell(&format!("setsid sleep {sleep} & sleep {sleep} & sleep {sleep}; true"));
-    spec.env.push(("XTASK_TOKEN".into(), std::env::var_os("KILL_TEST_TOKEN").unwrap()));
-    spec.env.push(("XTASK_ROOT".into(), std::env::var_os("KILL_TEST_ROOT").unwrap()));
+    std::sync::Arc::make_mut(&mut spec.env).push(("XTASK_TOKEN".into(), std::env::var_os("KILL_TEST_TOKEN").unwrap()));
+    std::sync::Arc::make_mut(&mut spec.env).push(("XTASK_ROOT".into(), std::env::var_os("KILL_TEST_ROOT").unwrap()));
     run_it(&spec);
 }
 
@@ -218,7 +218,7 @@ fn the_watchdog_goes_with_a_run_that_ends_well() {
     let supervisor = supervise();
     let token = format!("token-{}", unique_sleep());
     let mut spec = shell("true");
-    spec.env.push(("XTASK_TOKEN".into(), token.clone().into()));
+    std::sync::Arc::make_mut(&mut spec.env).push(("XTASK_TOKEN".into(), token.clone().into()));
     run_it(&spec);
     run_it(&spec);
     assert_eq!(living(&token).len(), 1);
