@@ -10,6 +10,7 @@ mod chain_live {
     mod changes;
     mod datahub;
     mod ends;
+    mod engine_cut;
     mod engine_faults;
     mod errors;
     mod handbook;

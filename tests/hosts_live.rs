@@ -5,6 +5,7 @@
 mod support;
 
 mod hosts_live {
+    mod lost;
     mod one;
     mod page;
     mod pool;

@@ -12,7 +12,7 @@ use super::publish::Scene;
 use super::space::{Space, docker};
 
 /// Longer under `cargo xtask soak`.
-fn rounds(few: usize, many: usize) -> usize {
+pub fn rounds(few: usize, many: usize) -> usize {
     if std::env::var_os("XTASK_SOAK_SECONDS").is_some() { many } else { few }
 }
 

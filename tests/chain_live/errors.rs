@@ -15,7 +15,8 @@ impl Space {
         let replaced = |text: &str, pattern: &str, with: &str| {
             regex_lite::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned()
         };
-        replaced(&text, r"\d+(\.\d+)?s", "TIME")
+        // A line may be cut in the middle of the number of the process.
+        replaced(&replaced(&text, r"\d+(\.\d+)?s", "TIME"), r"\d+…", "…")
     }
 
     #[track_caller]

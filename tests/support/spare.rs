@@ -11,6 +11,7 @@ use xtask::docker::{Docker, Endpoint};
 /// because it would take the containerd of the other engine; a process namespace, so that all of it ends at once.
 const START: &str = r#"
 mount -t tmpfs none /run && ip link set lo up || exit 1
+[ -z "$2" ] || { mkdir -p "$1/data" && mount -t tmpfs -o "size=$2" none "$1/data"; } || exit 1
 exec dockerd --data-root "$1/data" --exec-root "$1/exec" -H "unix://$1/d.sock" --pidfile "$1/d.pid" \
     --insecure-registry 10.213.0.0/16 --iptables=false --ip6tables=false --userland-proxy=false --config-file "$1/config.json" -s vfs
 "#;
@@ -23,26 +24,50 @@ pub struct Spare {
 
 impl Spare {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One whose data has a disk of this size, e.g. `64m`, gone with its process.
+    pub fn start_with(disk: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("xtask-engine-").tempdir().expect("a folder");
         std::fs::write(dir.path().join("config.json"), "{}").expect("a file");
-        let log = std::fs::File::create(dir.path().join("log")).expect("a file");
-        let child = Command::new("setpriv")
+        let child = Self::launch(dir.path(), disk);
+        let spare = Self { dir, child };
+        spare.wait();
+        spare
+    }
+
+    fn launch(dir: &Path, disk: &str) -> Child {
+        let log = std::fs::File::create(dir.join("log")).expect("a file");
+        Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--propagation", "private"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", START, "sh"])
-            .arg(dir.path())
+            .arg(dir)
+            .arg(disk)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("setpriv and unshare are needed (package util-linux)");
-        let spare = Self { dir, child };
+            .expect("setpriv and unshare are needed (package util-linux)")
+    }
+
+    fn wait(&self) {
         let start = Instant::now();
-        while spare.docker().engine().is_err() {
-            let log = || std::fs::read_to_string(spare.path("log")).unwrap_or_default();
+        while self.docker().engine().is_err() {
+            let log = || std::fs::read_to_string(self.path("log")).unwrap_or_default();
             assert!(start.elapsed() < Duration::from_mins(1), "a second engine does not start: {}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
-        spare
+    }
+
+    /// Starts it again on the same data.
+    pub fn restart(&mut self) {
+        self.kill();
+        // What lies in /run on a machine does not outlive its processes either: they all went.
+        let _ = std::fs::remove_file(self.path("d.pid"));
+        let _ = std::fs::remove_dir_all(self.path("exec"));
+        self.child = Self::launch(self.dir.path(), "");
+        self.wait();
     }
 
     /// Connects it to this machine by a wire of its own. Returns this machine's address on it.

@@ -41,6 +41,7 @@ pub(super) fn page([tasks, spec]: &[Value; 2]) -> String {
     fields(&mut text, "A plan of `plans`", &of("plans")["additionalProperties"]["properties"]);
     fields(&mut text, "A base of `bases`", &of("bases")["additionalProperties"]["properties"]);
     fields(&mut text, "A command of `all_info_cmds`", &of("all_info_cmds")["additionalProperties"]["properties"]);
+    fields(&mut text, "A tagger of `taggers`", &of("taggers")["additionalProperties"]["properties"]);
     fields(&mut text, "`change_policy`", &of("change_policy")["properties"]);
     fields(&mut text, "An image of `images`", &of("images")["additionalProperties"]["properties"]);
     text

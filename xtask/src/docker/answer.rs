@@ -53,7 +53,9 @@ impl Lines {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(broken(&self.what, chain(&error).join(": "))),
+                Some(Err(error)) => {
+                    return Err(DockerError::Lost { what: self.what.clone(), message: chain(&error).join(": ") });
+                }
                 None if self.buffer.trim_ascii().is_empty() => return Ok(None),
                 None => self.buffer.push(b'\n'),
             }

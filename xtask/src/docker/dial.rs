@@ -99,8 +99,14 @@ impl Dialer {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let wire = TokioIo::new(self.connect().await?);
-        let lost =
-            |error: hyper::Error| DockerError::Infra { what: self.name.clone(), message: chain(&error).join(": ") };
+        let lost = |error: hyper::Error| {
+            let causes = chain(&error);
+            // An end that does not like the client's certificate says so only after both have shaken hands.
+            if causes.iter().any(|cause| cause.contains("fatal alert")) {
+                return self.unreachable(causes);
+            }
+            DockerError::Lost { what: self.name.clone(), message: causes.join(": ") }
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(wire).await.map_err(lost)?;
         let alive = runtime::spawn(async move {
             // Its end is seen by whoever reads the answer.

@@ -52,7 +52,13 @@ pub enum DockerError {
     /// The stop token was raised; what ran on the engine was ended.
     #[error("cancelled")]
     Cancelled,
-    /// The engine ended the conversation in the middle, or has a problem of its own.
+    /// The connection ended in the middle: the engine was stopped, restarted or killed, or the way to it is cut.
+    #[error("{what}: the connection to the engine ended: {message}")]
+    Lost { what: String, message: String },
+    /// There is no room where the engine keeps its data.
+    #[error("{what}: the disk of the engine is full: {message}")]
+    DiskFull { what: String, message: String },
+    /// The engine has a problem of its own.
     #[error("{what}: the engine failed: {message}")]
     Infra { what: String, message: String },
     /// A mistake in this program.
@@ -61,9 +67,9 @@ pub enum DockerError {
 }
 
 impl DockerError {
-    /// Whether the same call may succeed in a moment, because nothing in it was wrong.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. } | Self::Infra { .. } | Self::Registry { .. })
+    /// Whether the engine went away, or cannot be reached: the same call may succeed when it is back.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Lost { .. })
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -86,8 +92,16 @@ impl From<DockerError> for Diagnostic {
                     Some(code) => Self::error(format!("`{step}` ended with exit code {code}")),
                     None => Self::error(format!("`{step}` failed")).cause(message),
                 };
-                if tail.is_empty() { start } else { start.note(format!("the end of its output:\n{}", tail.join("\n"))) }
+                let is_full = tail.iter().any(|line| is_about_disk(line));
+                let told = if tail.is_empty() {
+                    start
+                } else {
+                    start.note(format!("the end of its output:\n{}", tail.join("\n")))
+                };
+                if is_full { told.help(MAKE_ROOM) } else { told }
             }
+            DockerError::DiskFull { .. } => Self::error(message).help(MAKE_ROOM),
+            DockerError::Lost { .. } => Self::error(message).help("see what happened to it: docker info"),
             DockerError::ChangedWhileBuilding { .. } => {
                 Self::error(message).help("run the same command again: the new content is then taken as a whole")
             }
@@ -100,6 +114,25 @@ impl From<DockerError> for Diagnostic {
             _ => Self::error(message),
         }
     }
+}
+
+const MAKE_ROOM: &str = "make room: docker system df; cargo xtask clean --images --dry-run; docker builder prune";
+
+fn is_about_disk(text: &str) -> bool {
+    text.to_lowercase().contains("no space left on device")
+}
+
+/// What an engine says of a build when it is shut down in the middle of it.
+fn is_about_shutdown(text: &str) -> bool {
+    [
+        "transport is closing",
+        "error reading from server: EOF",
+        "context canceled",
+        "no active session",
+        "no active sessions",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
 }
 
 fn unreachable_help(endpoint: &str, causes: &[String]) -> String {
@@ -136,7 +169,7 @@ pub fn from_bollard(what: &str, error: bollard::errors::Error) -> DockerError {
         B::DockerStreamError { error } => from_text(&what, &error),
         B::RequestTimeoutError => DockerError::Timeout { what, limit: super::LONG },
         B::IOError { err } => from_io(&what, err),
-        other => DockerError::Infra { what, message: chain(&other).join(": ") },
+        other => DockerError::Lost { what, message: chain(&other).join(": ") },
     }
 }
 
@@ -144,7 +177,7 @@ pub fn from_bollard(what: &str, error: bollard::errors::Error) -> DockerError {
 pub fn from_io(what: &str, error: std::io::Error) -> DockerError {
     match error.downcast::<DockerError>() {
         Ok(own) => own,
-        Err(error) => DockerError::Infra { what: what.to_owned(), message: chain(&error).join(": ") },
+        Err(error) => DockerError::Lost { what: what.to_owned(), message: chain(&error).join(": ") },
     }
 }
 
@@ -175,6 +208,10 @@ pub fn from_text(what: &str, message: &str) -> DockerError {
             ];
             if signs.iter().any(|sign| message.contains(sign)) {
                 DockerError::Registry { what, message }
+            } else if is_about_disk(&message) {
+                DockerError::DiskFull { what, message }
+            } else if is_about_shutdown(&message) {
+                DockerError::Lost { what, message }
             } else {
                 DockerError::Infra { what, message }
             }
@@ -239,6 +276,10 @@ mod tests {
         ] {
             assert_eq!(kind(text), wanted, "{text}");
         }
-        assert!(matches!(from_text("x", "the disk is full"), DockerError::Infra { .. }));
+        assert!(matches!(from_text("x", "the disk is slow"), DockerError::Infra { .. }));
+        let full = "failed to copy files: copy file range failed: no space left on device";
+        assert!(matches!(from_text("x", full), DockerError::DiskFull { .. }));
+        let closed = "failed to solve: rpc error: code = Unavailable desc = transport is closing";
+        assert!(from_text("x", closed).is_lost());
     }
 }

@@ -215,7 +215,10 @@ impl Attempt<'_> {
             Err(DockerError::Cancelled) => return Ok((Outcome::Interrupted, None)),
             Err(error) if is_about_start(&error) => return Err(Trouble::NotStarted(error.to_string())),
             Err(
-                error @ (DockerError::NotFound { .. } | DockerError::Unreachable { .. } | DockerError::Infra { .. }),
+                error @ (DockerError::NotFound { .. }
+                | DockerError::Unreachable { .. }
+                | DockerError::Lost { .. }
+                | DockerError::Infra { .. }),
             ) => return Err(Trouble::Gone(error.to_string())),
             Err(error) => return Err(Trouble::Told(error.into())),
         };

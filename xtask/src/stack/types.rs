@@ -24,6 +24,8 @@ pub struct Stack {
     pub build_args: Args,
     /// Name to command, in the order of definition.
     pub info_cmds: Vec<InfoCmd>,
+    /// In the order of definition.
+    pub taggers: Vec<Tagger>,
     pub change: ChangePolicy,
     pub suffix: Suffix,
     pub warnings: Vec<Diagnostic>,
@@ -80,6 +82,8 @@ pub struct Image {
     pub integration_tests: Integration,
     /// Names in `Stack::info_cmds`.
     pub info_cmds: Vec<String>,
+    /// Names in `Stack::taggers`, without those of its ancestors.
+    pub taggers: Vec<String>,
     /// Remove the image from the engine when it is done.
     pub prune: bool,
     /// Take the last published image as cache.
@@ -168,6 +172,19 @@ pub struct InfoCmd {
     pub command: String,
 }
 
+/// A command whose output gives an image tags: `python-3.12` for `Python 3.12.4`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagger {
+    pub name: String,
+    pub place: Place,
+    /// Run in the image, without a shell.
+    pub command: String,
+    /// A regular expression that is searched for in the output.
+    pub pattern: String,
+    /// The tags, with `$1` or `${1}` for the first group of the pattern, `$0` for all that it found.
+    pub tags: Vec<String>,
+}
+
 /// Which changed files concern which images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangePolicy {
@@ -223,6 +240,10 @@ impl Stack {
         self.info_cmds.iter().find(|cmd| cmd.name == name)
     }
 
+    pub fn tagger(&self, name: &str) -> Option<&Tagger> {
+        self.taggers.iter().find(|tagger| tagger.name == name)
+    }
+
     /// Every image with every plan that it does not skip; images outside, plans inside.
     pub fn pairs(&self) -> impl Iterator<Item = (&Image, &Plan)> {
         self.images
@@ -258,6 +279,7 @@ impl Image {
             skip_plans: Vec::new(),
             integration_tests: Integration::None,
             info_cmds: Vec::new(),
+            taggers: Vec::new(),
             prune: false,
             prepull: true,
             target: None,

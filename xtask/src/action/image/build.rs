@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::again;
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::services::{Services, whole};
@@ -284,7 +286,10 @@ impl ImageBuild {
         };
         let stem = log_stem(stack, image, &plan.name);
         let mut narrator = Narrator::new(call.root, &stem, &reference, &veil, call.out);
-        let result = docker.build(&request, &mut |event| narrator.event(event), call.stop);
+        // Another host of a pool is not waited for: there are others.
+        let is_home = self.0.docker().is_ok_and(|home| home.endpoint() == docker.endpoint());
+        let patience = if is_home { again::PATIENCE } else { Duration::ZERO };
+        let result = again::build(docker, &request, &mut narrator, patience, call.stop);
         let result = result.map_err(|error| match error {
             DockerError::Cancelled => Failure::interrupted(call.task),
             DockerError::BuildFailed { step, exit_code, tail, message } => {

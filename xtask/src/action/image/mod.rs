@@ -2,6 +2,7 @@
 //!
 //! They are tied together by resources: `rendered:<image>`, `base:<reference>`, `image:<image>`, `tested:<image>`.
 
+mod again;
 mod ancestry;
 mod base;
 mod branches;

@@ -22,7 +22,6 @@ use super::{BuildEvent, BuildRequest, BuildResult, query};
 use crate::docker::DockerError;
 use crate::docker::answer::Lines;
 use crate::docker::dial::Dialer;
-use crate::docker::error::from_text;
 
 /// Builds; dropping the future ends the build on the engine.
 pub async fn build(
@@ -43,9 +42,9 @@ pub async fn build(
     let session = Session::open(&dialer, &request, files).await?;
     let outcome = converse(&dialer, &request, &session.id, &events).await;
     match (outcome, fault.take()) {
-        // What went wrong on our side explains what the engine saw of it.
-        (Err(_), Some(fault)) => Err(fault),
-        (Err(error), None) => Err(error),
+        // What went wrong on our side explains what the engine saw of it, but for files that it no longer wanted.
+        (Err(_), Some(fault)) if !fault.is_lost() => Err(fault),
+        (Err(error), _) => Err(error),
         (Ok((image, progress)), _) => {
             let (steps, cached) = progress.counts();
             Ok(BuildResult { image, steps, cached, sent: sent.load(Ordering::Relaxed) })
@@ -85,7 +84,10 @@ async fn converse(
     match (error, image) {
         (Some(message), _) => Err(progress.error(&message)),
         (None, Some(image)) => Ok((image, progress)),
-        (None, None) => Err(from_text("the build", "the answer ended without an image")),
+        (None, None) => Err(DockerError::Lost {
+            what: "the build".to_owned(),
+            message: "the answer ended without an image".to_owned(),
+        }),
     }
 }
 

@@ -72,7 +72,7 @@ pub async fn build(
         }
         Err(error) => Err(match fault.take() {
             // What the engine said of a stream that it did not want to the end matters more than that it stopped.
-            Some(DockerError::Infra { .. }) | None => error,
+            Some(DockerError::Infra { .. } | DockerError::Lost { .. }) | None => error,
             Some(fault) => fault,
         }),
     }
@@ -129,7 +129,10 @@ where
     }
     match image {
         Some(image) => Ok((image, steps)),
-        None => Err(from_text("the build", "the answer ended without an image")),
+        None => Err(DockerError::Lost {
+            what: "the build".to_owned(),
+            message: "the answer ended without an image".to_owned(),
+        }),
     }
 }
 
@@ -264,6 +267,7 @@ impl Steps {
         let event = current.event(StepState::Failed { message: message.to_owned() });
         let error = match number_after(message, "non-zero code:") {
             None if current.name.starts_with("FROM ") => base_missing(&current.name[5..], message),
+            None if is_of_engine(&current.name, message) => from_text(&format!("step `{}`", current.name), message),
             exit_code => DockerError::BuildFailed {
                 step: current.name.to_string(),
                 exit_code,
@@ -273,6 +277,12 @@ impl Steps {
         };
         (Some(event), error)
     }
+}
+
+/// Whether it is the engine that could not go on, rather than the step.
+fn is_of_engine(name: &str, message: &str) -> bool {
+    let known = from_text(name, message);
+    matches!(known, DockerError::DiskFull { .. }) || known.is_lost()
 }
 
 fn base_missing(image: &str, message: &str) -> DockerError {

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::patterns::Filter;
 use super::tree::{CHUNK, Fault, Tree};
 use crate::docker::DockerError;
+use crate::docker::error::from_text;
 use crate::model::{ContextEntry, ContextKind};
 
 /// Files that are read at once.
@@ -188,7 +189,7 @@ impl Transfer {
                 }
                 Ok(PacketType::PacketErr) => {
                     let message = String::from_utf8_lossy(&request.data).into_owned();
-                    this.fault.put(DockerError::Infra { what: "file sync".to_owned(), message });
+                    this.fault.put(from_text("file sync", &message));
                     return;
                 }
                 _ => {}

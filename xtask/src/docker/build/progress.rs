@@ -100,6 +100,10 @@ impl Progress {
 
     /// The error that the engine's last word stands for.
     pub fn error(&self, message: &str) -> DockerError {
+        // Steps that are given up for want of room fail in any order.
+        if let Some(step) = self.steps.values().find(|step| is_for_want_of_room(&step.error)) {
+            return from_text(&format!("step `{}`", step.name), &step.error);
+        }
         let Some(step) = self.failed.as_ref().and_then(|digest| self.steps.get(digest)) else {
             return without_step(message);
         };
@@ -111,9 +115,16 @@ impl Progress {
         if step.name.starts_with("[internal]") {
             return without_step(message);
         }
+        let exit_code = number_after(&step.error, "exit code:");
+        if exit_code.is_none() {
+            let known = from_text(&format!("step `{}`", step.name), &step.error);
+            if known.is_lost() {
+                return known;
+            }
+        }
         DockerError::BuildFailed {
             step: step.name.to_string(),
-            exit_code: number_after(&step.error, "exit code:"),
+            exit_code,
             tail: step.tail.lines(),
             message: step.error.clone(),
         }
@@ -169,6 +180,10 @@ fn seconds(from: Option<&Timestamp>, to: Option<&Timestamp>) -> f64 {
         }
         _ => 0.0,
     }
+}
+
+fn is_for_want_of_room(error: &str) -> bool {
+    number_after(error, "exit code:").is_none() && matches!(from_text("", error), DockerError::DiskFull { .. })
 }
 
 fn base_missing(image: &str, message: &str) -> DockerError {

@@ -78,7 +78,7 @@ impl Session {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(answer::refusal("the session of the build", response).await);
         }
-        let lost = |error: hyper::Error| DockerError::Infra {
+        let lost = |error: hyper::Error| DockerError::Lost {
             what: "the session of the build".to_owned(),
             message: chain(&error).join(": "),
         };

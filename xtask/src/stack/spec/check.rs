@@ -131,6 +131,7 @@ fn references(stack: &Stack, folders: &[Folder], findings: &mut Findings) {
     let keys: Vec<&str> = stack.images.iter().map(|image| &*image.key).collect();
     let known: HashSet<&str> = keys.iter().copied().collect();
     let plans: Vec<&str> = stack.plans.iter().map(|plan| &*plan.name).collect();
+    let taggers: Vec<&str> = stack.taggers.iter().map(|tagger| tagger.name.as_str()).collect();
     let cmds: Vec<&str> = stack.info_cmds.iter().map(|cmd| cmd.name.as_str()).collect();
     for image in &stack.images {
         let mut parents: BTreeSet<&Arc<str>> = BTreeSet::new();
@@ -154,6 +155,9 @@ fn references(stack: &Stack, folders: &[Folder], findings: &mut Findings) {
             if !cmds.contains(&cmd.as_str()) {
                 unknown(stack, image, ("info command", cmd), &cmds, findings);
             }
+        }
+        for tagger in image.taggers.iter().filter(|tagger| !taggers.contains(&tagger.as_str())) {
+            unknown(stack, image, ("tagger", tagger), &taggers, findings);
         }
         if !stack.plans.is_empty() && stack.plans.iter().all(|plan| !image.is_in(&plan.name)) {
             findings.warn(

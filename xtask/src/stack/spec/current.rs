@@ -13,6 +13,7 @@ use crate::taskfile::read::parse_duration;
 
 use super::fields::{Fields, Findings, Number};
 use super::read::{self, Draft};
+use super::taggers;
 
 /// Reads a spec with `version`.
 pub fn read(mut fields: Fields<'_>, draft: &mut Draft, findings: &mut Findings) {
@@ -57,6 +58,9 @@ pub fn read(mut fields: Fields<'_>, draft: &mut Draft, findings: &mut Findings) 
     stack.build_args = fields.args("build_args", findings);
     if let Some(node) = fields.take("all_info_cmds") {
         stack.info_cmds = info_cmds("all_info_cmds", node, findings);
+    }
+    if let Some(node) = fields.take("taggers") {
+        stack.taggers = taggers::read(entries("`taggers`", node, findings), findings);
     }
     if let Some(node) = fields.take("change_policy") {
         stack.change = change_policy(node, findings);
@@ -234,6 +238,7 @@ fn image(key: &Node, node: &Node, dir: &RepoPath, findings: &mut Findings) -> Im
     image.integration_tests = integration(&mut fields, findings);
     let values = |texts: Vec<At<String>>| texts.into_iter().map(|text| text.value).collect::<Vec<String>>();
     image.info_cmds = values(fields.texts("info_cmds", findings));
+    image.taggers = values(fields.texts("taggers", findings));
     image.platforms = values(fields.texts("platforms", findings));
     image.cache_from = values(fields.texts("cache_from", findings));
     cache_to(&owner, &mut image, fields.texts("cache_to", findings), findings);

@@ -30,6 +30,12 @@ pub fn to_current_form(stack: &Stack) -> String {
             .collect();
         spec.insert("all_info_cmds".to_owned(), cmds.into());
     }
+    if !stack.taggers.is_empty() {
+        let tagger = |tagger: &Tagger| json!({ "command": tagger.command, "pattern": tagger.pattern, "tags": tagger.tags });
+        let taggers: Map<String, Value> =
+            stack.taggers.iter().map(|entry| (entry.name.clone(), tagger(entry))).collect();
+        spec.insert("taggers".to_owned(), taggers.into());
+    }
     let change = change_policy(&stack.change);
     if !change.is_empty() {
         spec.insert("change_policy".to_owned(), change.into());
@@ -118,6 +124,7 @@ fn image(stack: &Stack, image: &Image) -> Map<String, Value> {
     }
     let cmds: Vec<&String> = image.info_cmds.iter().filter(|name| stack.info_cmd(name).is_some()).collect();
     put_list(&mut fields, "info_cmds", &cmds);
+    put_list(&mut fields, "taggers", &image.taggers);
     if image.prune {
         put_bool(&mut fields, "prune", true);
     }

@@ -99,6 +99,7 @@ pub fn empty(file: &str, dir: RepoPath) -> Stack {
         bases: Vec::new(),
         build_args: Args::new(),
         info_cmds: Vec::new(),
+        taggers: Vec::new(),
         change: ChangePolicy::default(),
         suffix: Suffix::default(),
         warnings: Vec::new(),

@@ -1,0 +1,52 @@
+//! A build that loses its engine is asked for again when the engine is back. Knows nothing of what is built.
+
+use std::time::{Duration, Instant};
+
+use super::layers::Narrator;
+use crate::docker::{BuildRequest, BuildResult, Docker, DockerError};
+use crate::model::{StopToken, Stream};
+
+/// How often a build is asked for again.
+const AGAIN: usize = 2;
+/// How long an engine may stay away: a restart of its service takes seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks for it.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Builds. What the engine had already finished is in its cache, so a second try costs what the first did not reach.
+///
+/// An engine that is away for longer than `patience`, or that is lost at every try, is the error; so is at once
+/// whatever the engine itself has said.
+pub(super) fn build(
+    docker: &Docker,
+    request: &BuildRequest,
+    narrator: &mut Narrator<'_>,
+    patience: Duration,
+    stop: &StopToken,
+) -> Result<BuildResult, DockerError> {
+    for again in 1..=AGAIN {
+        let error = match docker.build(request, &mut |event| narrator.event(event), stop) {
+            Err(error) if error.is_lost() => error,
+            done => return done,
+        };
+        narrator.line(Stream::Stderr, &format!("the engine was lost: {error}"));
+        if !is_back(docker, patience, stop) {
+            return Err(if stop.is_requested() { DockerError::Cancelled } else { error });
+        }
+        narrator
+            .line(Stream::Stderr, &format!("the engine answers; the build is asked for again ({again} of {AGAIN})"));
+    }
+    docker.build(request, &mut |event| narrator.event(event), stop)
+}
+
+/// Whether it answers, now or within `patience`.
+fn is_back(docker: &Docker, patience: Duration, stop: &StopToken) -> bool {
+    let begun = Instant::now();
+    loop {
+        match docker.engine() {
+            Ok(_) => return true,
+            Err(_) if stop.is_requested() || begun.elapsed() >= patience => return false,
+            Err(_) => std::thread::sleep(GLANCE),
+        }
+    }
+}
