@@ -9,7 +9,7 @@ fn root() -> PathBuf {
 }
 
 /// Ids of rows: letter, first and last number.
-const ROWS: [(char, u32, u32); 12] = [
+const ROWS: [(char, u32, u32); 13] = [
     ('D', 1, 12),
     ('D', 20, 27),
     ('D', 30, 50),
@@ -19,6 +19,7 @@ const ROWS: [(char, u32, u32); 12] = [
     ('D', 120, 133),
     ('D', 140, 146),
     ('J', 1, 21),
+    ('A', 1, 24),
     ('M', 1, 35),
     ('R', 1, 11),
     ('R', 20, 28),
@@ -31,7 +32,8 @@ fn id(letter: char, number: u32) -> String {
 /// First and last cell of each row of the tables, with the ids of the first.
 fn rows() -> Vec<(BTreeSet<String>, String)> {
     let text = std::fs::read_to_string(root().join("docs/seeds.md")).expect("the page");
-    let lines = text.lines().filter(|line| ["| D", "| J", "| M", "| R"].iter().any(|start| line.starts_with(start)));
+    let lines =
+        text.lines().filter(|line| ["| D", "| J", "| A", "| M", "| R"].iter().any(|start| line.starts_with(start)));
     lines
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();

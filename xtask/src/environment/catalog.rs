@@ -104,17 +104,23 @@ pub fn files(root: &Path) -> Vec<String> {
     files
 }
 
-/// The environment of this name.
+/// The environment of this name, or with this `key`.
 ///
 /// # Errors
-/// There is none; the message names similar ones.
+/// There is none, or a whole family; the message names similar ones.
 pub fn find<'e>(all: &'e [Environment], name: &str) -> Result<&'e Environment, Diagnostic> {
     if let Some(found) = all.iter().find(|environment| &*environment.name == name) {
         return Ok(found);
     }
     let known: Vec<&str> = all.iter().map(|environment| &*environment.name).collect();
-    let members: Vec<&str> =
-        all.iter().filter(|environment| environment.family() == name).map(|environment| &*environment.name).collect();
+    let is_meant = |environment: &&Environment| environment.family() == name || environment.metadata.key.value == name;
+    let members: Vec<&Environment> = all.iter().filter(is_meant).collect();
+    if let [one] = members[..]
+        && one.metadata.key.value == name
+    {
+        return Ok(one);
+    }
+    let members: Vec<&str> = members.into_iter().map(|environment| &*environment.name).collect();
     let error = Diagnostic::error(format!("environment `{name}` does not exist"));
     if !members.is_empty() {
         let names = crate::model::words::list(&members);
@@ -312,6 +318,18 @@ mod tests {
         assert!(
             text.contains("`key` of environment `b_environment` is `PYENV`, which environment `a_environment` has")
         );
+    }
+
+    #[test]
+    fn an_environment_is_found_by_its_key_too() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), "a_environment", GOOD, "Dockerfile_a_environment");
+        let family = GOOD.replace("PYENV", "FAMIL") + "matrix: { PYTHON_VERSION: [\"3.9\", \"3.10\"] }\n";
+        add(dir.path(), "b_environment", &family, "Dockerfile_b_environment");
+        let found = load(dir.path()).unwrap();
+        assert_eq!(&*find(&found, "PYENV").unwrap().name, "a_environment");
+        let error = find(&found, "FAMIL").unwrap_err();
+        assert!(error.message.contains("is a family, expected one of `b_environment-3.10`"), "{error}");
     }
 
     #[test]
