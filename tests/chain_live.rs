@@ -27,6 +27,7 @@ mod chain_live {
     mod secrets;
     mod space;
     mod stable;
+    mod taggers;
     mod tags;
     mod testing;
     mod watching;

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod order;
 pub mod retention;
 pub mod spec;
+pub mod taggers;
 pub mod tags;
 pub mod types;
 pub mod wiki;

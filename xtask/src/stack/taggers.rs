@@ -36,8 +36,9 @@ pub fn of<'s>(stack: &'s Stack, graph: &Graph, image: &Image) -> Vec<Given<'s>> 
 /// The pattern is not found, or what comes of it cannot be a tag.
 pub fn tags(tagger: &Tagger, output: &str) -> Result<Vec<String>, Diagnostic> {
     let name = &tagger.name;
-    let pattern = regex_lite::Regex::new(&tagger.pattern)
-        .map_err(|error| Diagnostic::error(format!("`pattern` of tagger `{name}` is no regular expression")).cause(error))?;
+    let pattern = regex_lite::Regex::new(&tagger.pattern).map_err(|error| {
+        Diagnostic::error(format!("`pattern` of tagger `{name}` is no regular expression")).cause(error)
+    })?;
     let found = pattern.captures(output).ok_or_else(|| {
         let said = output.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
         Diagnostic::error(format!("tagger `{name}` does not find its pattern `{}`", tagger.pattern))
@@ -47,7 +48,8 @@ pub fn tags(tagger: &Tagger, output: &str) -> Result<Vec<String>, Diagnostic> {
     let expand = |template: &String| {
         let mut tag = String::new();
         found.expand(template, &mut tag);
-        checked(tag).map_err(|error| error.at(tagger.place.clone()).note(format!("tagger `{name}` made it of `{template}`")))
+        checked(tag)
+            .map_err(|error| error.at(tagger.place.clone()).note(format!("tagger `{name}` made it of `{template}`")))
     };
     tagger.tags.iter().map(expand).collect()
 }

@@ -57,6 +57,13 @@ pub fn latest_tag(stack: &Stack, image: &Image, plan: &Plan) -> String {
     with_variant(image, &in_plan(stack, plan, "latest"))
 }
 
+/// Tags of what an image holds, as version tags are: as they are in the first plan, behind the prefix in the others.
+///
+/// Errors: one is too long with what is put in front.
+pub fn in_plan_of(stack: &Stack, image: &Image, plan: &Plan, found: &[String]) -> Result<Vec<String>, Diagnostic> {
+    found.iter().map(|tag| checked(with_variant(image, &in_plan(stack, plan, tag)))).collect()
+}
+
 fn in_plan(stack: &Stack, plan: &Plan, tag: &str) -> String {
     let is_first = stack.plans.first().is_none_or(|first| first.name == plan.name);
     match &plan.tag_prefix {

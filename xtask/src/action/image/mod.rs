@@ -17,6 +17,7 @@ mod environment;
 mod fleet;
 mod given;
 mod identity;
+mod inside;
 mod join;
 mod layers;
 mod ledger;

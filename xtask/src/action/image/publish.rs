@@ -15,7 +15,7 @@ use crate::docker::{Docker, TransferEvent};
 use crate::model::{Diagnostic, Diagnostics, Digest, ImageRef, Reason, Stream};
 use crate::registry::publish::{self, Identity, Journal, Plan, Step, Unfinished, Wanted, WantedTag};
 use crate::stack::git::Git;
-use crate::stack::{self, Image, Stack, tags};
+use crate::stack::{self, Image, Stack, taggers, tags};
 use crate::store::STATE_DIR;
 
 /// The arguments that both actions take.
@@ -43,6 +43,9 @@ pub(super) fn wanted(
         refuse_untested(call, image, key)?;
         let labels = description(services, call, image, version.as_ref())?;
         let mut tags = names(services, call, stack, (image, plan))?;
+        if image.platforms.len() < 2 {
+            add_found(services, call, stack, (image, plan), &mut tags)?;
+        }
         // An image of several platforms gets its plain tags when all of them are joined: nobody pulls half of it.
         if let (true, Some(platform)) = (image.platforms.len() > 1, image.platforms.first()) {
             for name in &mut tags {
@@ -103,6 +106,45 @@ pub(super) fn names(
         names.push(WantedTag { tag, immutable: false });
     }
     Ok(names)
+}
+
+/// Adds the tags that taggers made of what the image holds, to those that move.
+fn add_found(
+    services: &Services,
+    call: &Call<'_>,
+    stack: &Stack,
+    (image, plan): (&Image, &stack::Plan),
+    names: &mut Vec<WantedTag>,
+) -> Result<(), Failure> {
+    let (_, graph) = services.stack().map_err(whole)?;
+    if taggers::of(stack, &graph, image).is_empty() {
+        return Ok(());
+    }
+    let Some(manifest) = call.resources.get(&*manifest_of(image)) else {
+        let problem = Diagnostic::error(format!("image `{}` has taggers, and nothing says what they found", image.key));
+        return Err(Failure::failed(problem.help("give a task the action `image_manifest` for each image")));
+    };
+    for tag in manifest["tags"][&*plan.name].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        match names.iter().find(|name| name.tag == tag) {
+            None => names.push(WantedTag { tag: tag.to_owned(), immutable: false }),
+            Some(name) if name.immutable => {
+                let label = label(stack, image, plan);
+                return Err(Failure::failed(
+                    Diagnostic::error(format!(
+                        "a tagger of image `{label}` makes `{tag}`, which is the tag of a version"
+                    ))
+                    .help("give the tags of the tagger a prefix, such as `python-$1`"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a push needs to know of an image with taggers.
+pub(super) fn manifest_of(image: &Image) -> String {
+    format!("manifest:{}", image.key)
 }
 
 /// The label that says what a release is: its version, the commits of named repositories, a message. Only where a

@@ -11,6 +11,7 @@ use super::{image_of, publish};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, Reason};
+use crate::stack::taggers;
 
 pub(super) struct ImagePush(pub(super) Arc<Services>);
 
@@ -29,6 +30,9 @@ impl ActionType for ImagePush {
         let at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
         let need = |resource: String, dirties| Need { resource: resource.into(), dirties };
         let mut needs = vec![need(format!("image:{}", image.key), true), need(format!("tested:{}", image.key), false)];
+        if !taggers::of(&stack, &graph, image).is_empty() {
+            needs.push(need(publish::manifest_of(image), true));
+        }
         // Parents are published first.
         needs.extend(
             graph.parents(at).iter().map(|parent| need(format!("pushed:{}", stack.images[*parent].key), false)),

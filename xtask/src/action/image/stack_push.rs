@@ -16,6 +16,7 @@ use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, Diagnostics, Digest, Reason, Stream, words};
 use crate::registry::publish::{Plan, Step, Wanted};
+use crate::stack::{Image, taggers};
 
 pub(super) struct StackPush(pub(super) Arc<Services>);
 
@@ -126,12 +127,15 @@ impl ActionType for StackPush {
     }
 
     fn links(&self, _: &Value) -> Result<Links, Diagnostic> {
-        let (stack, _) = self.0.stack().map_err(whole)?;
+        let (stack, graph) = self.0.stack().map_err(whole)?;
         let need = |kind: &str, image: &str, dirties| Need { resource: format!("{kind}:{image}").into(), dirties };
+        let tagged = |image: &&Image| !taggers::of(&stack, &graph, image).is_empty();
+        let manifests = stack.images.iter().filter(tagged).map(|image| need("manifest", &image.key, true));
         let needs = stack
             .images
             .iter()
             .flat_map(|image| [need("image", &image.key, true), need("tested", &image.key, false)])
+            .chain(manifests)
             .collect();
         Ok(Links { provides: vec!["published".into()], needs, observes: true, ..Links::default() })
     }

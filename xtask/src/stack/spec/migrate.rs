@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::stack::types::{
-    Args, Base, ChangeMode, ChangePolicy, Image, Integration, Plan, Policy, STABLE_POSTFIX, SecretSource, Stack, Suffix,
+    Args, Base, ChangeMode, ChangePolicy, Image, Integration, Plan, Policy, STABLE_POSTFIX, SecretSource, Stack,
+    Suffix, Tagger,
 };
 use crate::taskfile::yaml;
 
@@ -31,7 +32,8 @@ pub fn to_current_form(stack: &Stack) -> String {
         spec.insert("all_info_cmds".to_owned(), cmds.into());
     }
     if !stack.taggers.is_empty() {
-        let tagger = |tagger: &Tagger| json!({ "command": tagger.command, "pattern": tagger.pattern, "tags": tagger.tags });
+        let tagger =
+            |tagger: &Tagger| json!({ "command": tagger.command, "pattern": tagger.pattern, "tags": tagger.tags });
         let taggers: Map<String, Value> =
             stack.taggers.iter().map(|entry| (entry.name.clone(), tagger(entry))).collect();
         spec.insert("taggers".to_owned(), taggers.into());

@@ -8,6 +8,7 @@ mod load;
 mod migrate;
 mod read;
 mod schema;
+mod taggers;
 mod tree;
 
 #[cfg(test)]

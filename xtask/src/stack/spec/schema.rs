@@ -98,6 +98,19 @@ fn info_cmd() -> Value {
     schema
 }
 
+fn tagger() -> Value {
+    let mut schema = closed(
+        "A command whose output gives an image tags",
+        json!({
+            "command": text("Run in the image, without a shell"),
+            "pattern": text("A regular expression to be found in the output; the first word unless given"),
+            "tags": texts("`$1` stands for what the first group of the pattern has found, `$0` for all of it"),
+        }),
+    );
+    schema["required"] = json!(["command", "tags"]);
+    schema
+}
+
 fn change_policy() -> Value {
     closed(
         "Which changed files concern which images",

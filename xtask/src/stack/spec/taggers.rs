@@ -27,7 +27,9 @@ fn tagger(key: &Node, node: &Node, findings: &mut Findings) -> Option<Tagger> {
     ] {
         if missing {
             findings.error(
-                Diagnostic::error(format!("{owner} has no {field}")).at(key.place.clone()).help(format!("add `{example}`")),
+                Diagnostic::error(format!("{owner} has no {field}"))
+                    .at(key.place.clone())
+                    .help(format!("add `{example}`")),
             );
         }
     }
