@@ -8,6 +8,7 @@ mod support;
 mod page;
 
 mod environments_live {
+    mod alone;
     mod builds;
     mod cache;
     mod elsewhere;

@@ -33,6 +33,8 @@ pub struct Image {
     pub user: String,
     pub workdir: String,
     pub exposed_ports: Vec<String>,
+    /// Its containers say by a command whether they are ready.
+    pub has_health_check: bool,
 }
 
 impl Image {
@@ -158,6 +160,10 @@ fn image(found: models::ImageInspect) -> Image {
         user: config.user.unwrap_or_default(),
         workdir: config.working_dir.unwrap_or_default(),
         exposed_ports: config.exposed_ports.unwrap_or_default(),
+        has_health_check: config
+            .healthcheck
+            .and_then(|check| check.test)
+            .is_some_and(|test| test.first().is_some_and(|word| word != "NONE")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Environments: images in which scripts run, and the containers that are kept for them. Knows nothing of tasks.
 
+mod alone;
 pub mod catalog;
 pub mod evict;
 pub mod folders;

@@ -11,7 +11,7 @@ use super::live::NAME_START;
 use super::options::{Options, Security};
 use super::{script, transfer, user};
 use crate::docker::containers::{Bind, ContainerSummary, Health};
-use crate::docker::{ContainerState, Docker, DockerError, ExecSpec};
+use crate::docker::{ContainerSpec, ContainerState, Docker, DockerError, ExecSpec};
 use crate::model::{Diagnostic, Digest, StopToken};
 
 /// Whose container it is.
@@ -91,6 +91,9 @@ impl Listed {
     }
 }
 
+/// Puts into the specification of a container what it runs; is told the home of its user.
+pub(super) type Main<'a> = &'a dyn Fn(&mut ContainerSpec, &str);
+
 pub struct Pool<'a> {
     docker: &'a Docker,
     client: String,
@@ -111,14 +114,36 @@ impl<'a> Pool<'a> {
     /// Gives a container for one run: an idle one with this key, else a new one. On the way, idle ones of the same
     /// environment with another key go, and so does what dead users left behind.
     pub fn acquire(&self, wanted: &Wanted<'_>, fresh: bool, stop: &StopToken) -> Result<Used, Diagnostic> {
+        match self.look_around(wanted, fresh)? {
+            Some(mut used) => {
+                used.lease.busy(wanted.purpose).map_err(lease_failed)?;
+                Ok(used)
+            }
+            None => self.create(wanted, None, stop).map(|(used, _)| used),
+        }
+    }
+
+    /// Gives a new container that was not started yet, with what it was made from. `main` says what it will run.
+    pub(super) fn prepare(
+        &self,
+        wanted: &Wanted<'_>,
+        main: Main<'_>,
+        stop: &StopToken,
+    ) -> Result<(Used, ContainerSpec), Diagnostic> {
+        self.look_around(wanted, true)?;
+        self.create(wanted, Some(main), stop)
+    }
+
+    /// An idle container with this key, unless a fresh one is wanted.
+    fn look_around(&self, wanted: &Wanted<'_>, fresh: bool) -> Result<Option<Used>, Diagnostic> {
         let mut found = None;
         for container in self.containers()? {
             let label = |name: &str| container.labels.get(name).map(String::as_str);
             let Some(lease) = self.take(&container)? else { continue };
             let is_live = container.name.starts_with(NAME_START);
             let usable = found.is_none() && !fresh && !is_live && label(KEY_LABEL) == Some(wanted.key);
-            if usable && let Some(used) = self.reuse(&container, wanted)? {
-                found = Some((used, lease));
+            if usable && let Some((id, home)) = self.reuse(&container, wanted)? {
+                found = Some(Used { id, home, is_recycled: true, lease });
                 continue;
             }
             let same = label(NAME_LABEL) == Some(wanted.name) && label(PROJECT_LABEL) == Some(wanted.project);
@@ -128,13 +153,7 @@ impl<'a> Pool<'a> {
                 self.remove(&container.id, lease);
             }
         }
-        match found {
-            Some((home, mut lease)) => {
-                lease.busy(wanted.purpose).map_err(lease_failed)?;
-                Ok(Used { id: home.0, home: home.1, is_recycled: true, lease })
-            }
-            None => self.create(wanted, stop),
-        }
+        Ok(found)
     }
 
     /// Gives the container back for the next run.
@@ -261,11 +280,16 @@ impl<'a> Pool<'a> {
         Ok(sound.then(|| (full.id, full.labels.get(HOME_LABEL).cloned().unwrap_or_default())))
     }
 
-    fn create(&self, wanted: &Wanted<'_>, stop: &StopToken) -> Result<Used, Diagnostic> {
+    fn create(
+        &self,
+        wanted: &Wanted<'_>,
+        main: Option<Main<'_>>,
+        stop: &StopToken,
+    ) -> Result<(Used, ContainerSpec), Diagnostic> {
         let token = token();
         let lease = Lease::create(&self.leases, &token, wanted.purpose).map_err(lease_failed)?;
-        match self.make(wanted, &token, stop) {
-            Ok((id, home)) => Ok(Used { id, home, is_recycled: false, lease }),
+        match self.make(wanted, &token, main, stop) {
+            Ok((id, home, spec)) => Ok((Used { id, home, is_recycled: false, lease }, spec)),
             Err((id, problem)) => {
                 match id {
                     Some(id) => self.remove(&id, lease),
@@ -276,13 +300,15 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Makes, fills, starts and tries it. An error comes with the container's id if there is one.
+    /// Makes and fills it; without `main`, starts and tries it, too. An error comes with the container's id if there is
+    /// one.
     fn make(
         &self,
         wanted: &Wanted<'_>,
         token: &str,
+        main: Option<Main<'_>>,
         stop: &StopToken,
-    ) -> Result<(String, String), (Option<String>, Diagnostic)> {
+    ) -> Result<(String, String, ContainerSpec), (Option<String>, Diagnostic)> {
         let early = |problem| (None, problem);
         let mut spec = wanted.options.spec(wanted.image);
         let owner = wanted.options.user;
@@ -307,15 +333,20 @@ impl<'a> Pool<'a> {
             (PROJECT_LABEL.to_owned(), wanted.project.to_owned()),
             (HOME_LABEL.to_owned(), home.clone()),
         ]);
+        if let Some(main) = main {
+            main(&mut spec, &home);
+        }
         let id = self.docker.create(&spec).map_err(|error| early(error.into()))?;
         let late = |problem: Diagnostic| (Some(id.clone()), problem);
         let (folder, archive) =
             skeleton(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
         let filled = self.docker.upload(&id, folder, Box::new(std::io::Cursor::new(archive)), stop);
         filled.map_err(|error| late(error.into()))?;
-        self.docker.start(&id).map_err(|error| late(not_started(wanted, error)))?;
-        self.await_ready(&id, wanted, stop).map_err(late)?;
-        Ok((id, home))
+        if main.is_none() {
+            self.docker.start(&id).map_err(|error| late(not_started(wanted, error)))?;
+            self.await_ready(&id, wanted, stop).map_err(late)?;
+        }
+        Ok((id, home, spec))
     }
 
     /// Waits for the health check of the image and the `ready` command of the metadata.
@@ -388,7 +419,7 @@ impl<'a> Pool<'a> {
         }
         let token = token();
         let lease = Lease::create(&self.leases, &token, "look at an image").map_err(lease_failed)?;
-        let spec = crate::docker::ContainerSpec {
+        let spec = ContainerSpec {
             image: image.to_owned(),
             command: vec!["sh".into()],
             labels: BTreeMap::from([(CLIENT_LABEL.to_owned(), self.client.clone()), (LEASE_LABEL.to_owned(), token)]),
@@ -435,7 +466,7 @@ fn lease_failed(error: std::io::Error) -> Diagnostic {
 }
 
 /// An engine's refusal to start, in words that help.
-fn not_started(wanted: &Wanted<'_>, error: DockerError) -> Diagnostic {
+pub(super) fn not_started(wanted: &Wanted<'_>, error: DockerError) -> Diagnostic {
     let text = error.to_string();
     let start = Diagnostic::error(format!("container of environment `{}` cannot start", wanted.name)).cause(&text);
     if text.contains("could not select device driver") {

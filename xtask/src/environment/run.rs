@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::alone;
 use super::pool::{Pool, Used, Wanted};
 use super::script::{Filter, HOME_DIR, Record, Veil, WRAPPER, Work};
 use super::transfer::{self, Unpacked};
+use crate::docker::containers::Output;
 use crate::docker::{Docker, DockerError, ExecSpec};
 use crate::model::{Diagnostic, Secret, StopToken, Stream};
 
@@ -102,8 +104,11 @@ pub fn run(
     stop: &StopToken,
 ) -> Result<Report, Diagnostic> {
     let start = Instant::now();
-    let mut used = pool.acquire(wanted, fresh, stop)?;
     let attempt = Attempt { docker, wanted, job };
+    if fresh && alone::is_possible(&attempt)? {
+        return alone::run(&attempt, pool, listener, stop);
+    }
+    let mut used = pool.acquire(wanted, fresh, stop)?;
     let mut ended = attempt.go(&used, listener, stop);
     if used.is_recycled && matches!(ended, Err(Trouble::NotStarted(_))) {
         // It looked sound and was not: one more, with a new one.
@@ -136,7 +141,7 @@ pub fn run(
 }
 
 /// Why an attempt came to nothing.
-enum Trouble {
+pub(super) enum Trouble {
     /// The container was not there when the script was to start: nothing of it ran.
     NotStarted(String),
     /// The container or the engine is not there any more.
@@ -154,10 +159,10 @@ fn is_about_start(error: &DockerError) -> bool {
     }
 }
 
-struct Attempt<'a> {
-    docker: &'a Docker,
-    wanted: &'a Wanted<'a>,
-    job: &'a Job<'a>,
+pub(super) struct Attempt<'a> {
+    pub(super) docker: &'a Docker,
+    pub(super) wanted: &'a Wanted<'a>,
+    pub(super) job: &'a Job<'a>,
 }
 
 impl Attempt<'_> {
@@ -165,44 +170,52 @@ impl Attempt<'_> {
         self.upload(used, stop)?;
         let mark = super::pool::token();
         let spec = ExecSpec {
-            command: ["sh", "-c", WRAPPER, "sh"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain(self.job.work.words(self.job.id, &mark))
-                .collect(),
-            env: self.env(used),
+            command: self.words(&mark),
+            env: self.env(&used.home),
             workdir: self.job.workdir.map(str::to_owned),
             stdin: self.job.work.input().map(<[u8]>::to_vec),
             timeout: self.job.timeout,
             ..ExecSpec::default()
         };
+        let (ended, record) = self.listen(&mark, listener, |output| self.docker.exec(&used.id, &spec, output, stop));
+        self.classify(ended, record)
+    }
+
+    /// The whole command that does the work and tells its end by `mark`.
+    pub(super) fn words(&self, mark: &str) -> Vec<String> {
+        let wrapper = ["sh", "-c", WRAPPER, "sh"].map(str::to_owned).into_iter();
+        wrapper.chain(self.job.work.words(self.job.id, mark)).collect()
+    }
+
+    /// Hands on what is printed by what `run` runs, without secrets; what that gives, and the record of its end.
+    pub(super) fn listen<T>(
+        &self,
+        mark: &str,
+        listener: Listener<'_>,
+        run: impl FnOnce(Output<'_>) -> T,
+    ) -> (T, Option<Record>) {
         let secrets: Vec<Vec<u8>> = self.job.secrets.values().map(|secret| secret.expose().to_vec()).collect();
         let mut veils = [Veil::new(secrets.clone()), Veil::new(secrets)];
-        let mut filter = Filter::new(&mark);
+        let mut filter = Filter::new(mark);
         let mut show = |stream: Stream, bytes: &[u8]| {
             if !bytes.is_empty() {
                 listener(stream, bytes);
             }
         };
-        let ended = self.docker.exec(
-            &used.id,
-            &spec,
-            &mut |stream, bytes| match stream {
-                Stream::Stdout => show(stream, &veils[0].pass(bytes)),
-                Stream::Stderr => show(stream, &veils[1].pass(&filter.pass(bytes))),
-            },
-            stop,
-        );
+        let ended = run(&mut |stream, bytes| match stream {
+            Stream::Stdout => show(stream, &veils[0].pass(bytes)),
+            Stream::Stderr => show(stream, &veils[1].pass(&filter.pass(bytes))),
+        });
         let (rest, record) = filter.end();
         let [out, mut err] = veils;
         show(Stream::Stdout, &out.end());
         let shown = err.pass(&rest);
         show(Stream::Stderr, &shown);
         show(Stream::Stderr, &err.end());
-        self.classify(ended, record)
+        (ended, record)
     }
 
-    fn classify(
+    pub(super) fn classify(
         &self,
         ended: Result<i64, DockerError>,
         record: Option<Record>,
@@ -261,10 +274,10 @@ impl Attempt<'_> {
     }
 
     /// Exactly the image's variables and these.
-    fn env(&self, used: &Used) -> BTreeMap<String, String> {
+    pub(super) fn env(&self, home: &str) -> BTreeMap<String, String> {
         let mut env = BTreeMap::new();
-        if !used.home.is_empty() {
-            env.insert("HOME".to_owned(), used.home.clone());
+        if !home.is_empty() {
+            env.insert("HOME".to_owned(), home.to_owned());
         }
         env.insert("RUN_ID".to_owned(), self.job.id.to_owned());
         env.insert("RUN_RESULT_DIR".to_owned(), format!("{HOME_DIR}/runs/{}/result", self.job.id));
@@ -286,7 +299,7 @@ impl Attempt<'_> {
         format!("{HOME_DIR}/runs/{}/upload/{number}/{name}", self.job.id)
     }
 
-    fn upload(&self, used: &Used, stop: &StopToken) -> Result<(), Trouble> {
+    pub(super) fn upload(&self, used: &Used, stop: &StopToken) -> Result<(), Trouble> {
         if self.job.uploads.is_empty() {
             return Ok(());
         }
@@ -320,7 +333,7 @@ impl Attempt<'_> {
     }
 
     /// Copies what the run leaves: results whatever the exit code, downloads only where it is no error.
-    fn fetch(
+    pub(super) fn fetch(
         &self,
         used: &Used,
         outcome: Outcome,

@@ -32,7 +32,8 @@ fi
 killed; before=$oom
 "$@" </dev/null
 code=$?
-read -r idle </xtask/runs/.idle
+idle=
+[ ! -e /xtask/runs/.idle ] || read -r idle </xtask/runs/.idle
 for p in /proc/[0-9]*; do
     p=${p#/proc/}
     [ "$p" = 1 ] || [ "$p" = $$ ] || [ "$p" = "$idle" ] || kill -9 "$p"

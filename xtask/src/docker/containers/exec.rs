@@ -28,7 +28,7 @@ pub struct ExecSpec {
 }
 
 /// The variable by which the processes of one command are known.
-const MARK: &str = "XTASK_EXEC";
+pub const MARK: &str = "XTASK_EXEC";
 
 impl Docker {
     /// Runs a command in a running container; its exit code. The engine cannot end a command: when `stop` is raised

@@ -11,9 +11,9 @@ use bollard::query_parameters::{
     RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 
-pub use exec::ExecSpec;
+pub use exec::{ExecSpec, MARK};
 pub use inspect::{Container, ContainerState, ContainerSummary, Health, Mount, PublishedPort};
-pub use run::ContainerExit;
+pub use run::{ContainerExit, Output};
 pub use spec::{Bind, ContainerSpec, Port};
 
 use super::{Docker, DockerError, SHORT, ask, within};

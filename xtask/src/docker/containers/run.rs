@@ -69,8 +69,9 @@ impl Docker {
         Ok(ContainerExit { code, oom_killed, timed_out: false })
     }
 
-    /// The exit code; `None` if its time was over.
-    fn attend(
+    /// Starts a container that was created from `spec`, hands out what it prints, and waits for its end: the exit code,
+    /// `None` if its time was over. It is neither ended nor removed here.
+    pub fn attend(
         &self,
         id: &str,
         spec: &ContainerSpec,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig, PortBinding};
+use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, PortBinding};
 
 /// A folder or file of the engine's machine, seen inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct ContainerSpec {
     pub timeout: Option<Duration>,
     /// How long a container that is told to stop may take before it is killed.
     pub grace: Duration,
+    /// The engine keeps no log of what it prints: whoever wants it listens.
+    pub is_unlogged: bool,
 }
 
 impl Default for ContainerSpec {
@@ -118,6 +120,7 @@ impl Default for ContainerSpec {
             stdin: None,
             timeout: None,
             grace: Duration::ZERO,
+            is_unlogged: false,
         }
     }
 }
@@ -178,6 +181,9 @@ impl ContainerSpec {
             security_opt: some(&self.security_opt),
             ipc_mode: self.ipc.clone(),
             runtime: self.runtime.clone(),
+            log_config: self
+                .is_unlogged
+                .then(|| HostConfigLogConfig { typ: Some("none".to_owned()), ..Default::default() }),
             device_requests: self.gpus.as_deref().map(|gpus| vec![device_request(gpus)]),
             ..Default::default()
         }
