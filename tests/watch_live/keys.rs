@@ -103,8 +103,9 @@ fn beside_a_service_each_key_does_the_same_and_the_service_goes_on() {
     let space = space(&SERVICE.replace("SECONDS", &seconds));
     let steps = [
         ("failed  bad", "", ""),
+        ("failed  1 failed, 1 ran in", "", ""),
         ("1 running", "", ""),
-        ("watching", "", ""),
+        ("watching  last run failed, 1 to mend", "", ""),
         (KEYS, "key", "e"),
         ("running  serve", "", ""),
         ("would run  bad               its last run failed", "", ""),
@@ -113,7 +114,8 @@ fn beside_a_service_each_key_does_the_same_and_the_service_goes_on() {
         (KEYS, "write", "flag="),
         ("", "key", "r"),
         ("ok  bad", "", ""),
-        ("1 running", "key", "e"),
+        ("done  1 ran in", "", ""),
+        ("watching  last run done", "key", "e"),
         ("nothing else would run", "", ""),
         (KEYS, "key", "\r"),
         ("up to date", "", ""),

@@ -102,6 +102,35 @@ fn a_service_starts_again_when_its_inputs_change_and_only_then() {
     wait_for_sleepers(&seconds, 0);
 }
 
+/// What runs beside a service has an end, although the run has none.
+#[test]
+fn the_end_of_what_runs_beside_a_service_is_told() {
+    let seconds = format!("8{:05}.25", std::process::id() % 100_000);
+    let space = space(&seconds);
+    space
+        .write("tasks.yaml", &TASKS.replace("SECONDS", &seconds).replace("[[cat, other]]", "[\"grep -q good other\"]"));
+    let watch =
+        space.watch(&["serve", "other", "--on-success", "echo good >> story", "--on-failure", "echo bad >> story"]);
+    let next = || loop {
+        let event = watch.events.recv_timeout(PATIENCE).expect("an event");
+        if event["event"] == "watch_serving" {
+            let counts = &event["counts"];
+            let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+            return [&event["exit"], &event["bad"], &counts["ran"], &counts["failed"], &counts["up-to-date"]]
+                .map(number);
+        }
+    };
+    assert_eq!(next(), [1, 1, 1, 1, 0], "`build` ran, `other` failed");
+    space.replace("other", "good");
+    assert_eq!(next(), [0, 0, 1, 0, 0]);
+    // Nothing runs, so nobody is called.
+    space.replace("other", "good");
+    assert_eq!(next(), [0, 0, 0, 0, 1]);
+    assert_eq!(std::fs::read_to_string(space.path("story")).unwrap(), "bad\ngood\n");
+    watch.interrupt();
+    wait_for_sleepers(&seconds, 0);
+}
+
 /// Without it a change waits for the end of the run.
 #[test]
 fn other_tasks_are_let_to_their_end() {

@@ -135,6 +135,7 @@ impl Run<'_> {
         self.decisions.remove(&id);
         self.outcome_of.insert(id, outcome);
         self.outcomes.push((id, outcome));
+        self.joining.has_ended();
         if let Some(problem) = &problem {
             self.problems.insert(id, problem.message.clone());
         }

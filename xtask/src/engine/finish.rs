@@ -152,7 +152,7 @@ impl Run<'_> {
     }
 
     /// 130 interrupted, 3 a word stood for nothing, 2 an error, 1 a failure; unmet tasks count through their root causes.
-    fn exit(&self, teardown_failed: bool, written: bool) -> u8 {
+    pub(super) fn exit(&self, teardown_failed: bool, written: bool) -> u8 {
         let any = |wanted: Outcome| self.outcomes.iter().any(|(_, outcome)| *outcome == wanted);
         if self.options.stop.is_requested() || any(Outcome::Interrupted) {
             130

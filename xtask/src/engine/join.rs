@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::live::Ending;
 use super::run::{Run, claim, is_hidden};
 use crate::graph::TaskId;
-use crate::model::{Event, Outcome, RepoPath};
+use crate::model::{Counts, Event, Outcome, RepoPath};
 use crate::schedule::State;
 
 /// More often than that within the window, a task has its turn in a round of its own, where loops are found.
@@ -26,9 +26,18 @@ pub(super) struct Joining {
     /// Somebody joined since the services were looked at.
     joined: bool,
     times: HashMap<TaskId, Vec<Instant>>,
+    /// Something ended since the end of what ran beside services was told.
+    ended: bool,
+    /// When those who joined last did.
+    since: Option<Instant>,
 }
 
 impl Joining {
+    /// A task is final.
+    pub(super) fn has_ended(&mut self) {
+        self.ended = true;
+    }
+
     /// The services are looked at as soon as they are alone again.
     pub(super) fn has_joined(&mut self) {
         self.joined = true;
@@ -81,6 +90,11 @@ impl Run<'_> {
             self.inputs.remove(id);
             self.scheduler.unassume(id.0);
         }
+        // From here on it is as in a new run: how these ended before counts no more.
+        let again: HashSet<&TaskId> = plan.iter().collect();
+        self.outcomes.retain(|(id, _)| !again.contains(id));
+        (self.counts, self.saved) = (Counts::default(), Duration::ZERO);
+        self.joining.since = Some(Instant::now());
         self.epoch += 1;
         self.project.files.next_epoch();
         if !paths.is_empty() {
@@ -92,6 +106,19 @@ impl Run<'_> {
         self.want_all(&plan);
         self.joining.has_joined();
         true
+    }
+
+    /// Tells the end of what ran beside services, which are alone now.
+    pub(super) fn tell_services_alone(&mut self) {
+        if !std::mem::take(&mut self.joining.ended) {
+            return;
+        }
+        self.note_outcomes();
+        let Some(memory) = self.memory.as_deref() else { return };
+        let bad = memory.bad_count(&self.graph);
+        let (exit, counts, saved) = (self.exit(false, true), self.counts, self.saved);
+        let duration = self.joining.since.unwrap_or(self.begun).elapsed();
+        self.emit(Event::WatchServing { exit, counts, duration, saved, bad });
     }
 
     /// Once those who joined are final: services that run for what is not there any more are started again.

@@ -220,6 +220,8 @@ impl Run<'_> {
             for id in running {
                 self.stop_one(id, Ending::Leave);
             }
+        } else if !somebody_waits && self.endings.is_empty() {
+            self.tell_services_alone();
         }
     }
 

@@ -180,6 +180,16 @@ pub enum Event {
         /// How many of them are shown.
         tasks: usize,
     },
+    /// What ran beside services has ended, and they go on: as the end of a run, while the run goes on.
+    WatchServing {
+        exit: u8,
+        /// Since the last such moment.
+        counts: Counts,
+        duration: Duration,
+        saved: Duration,
+        /// How many tasks failed when they ran last, or could not run because of those.
+        bad: usize,
+    },
     /// A person asked for more while tasks run, and gets it after this run: a look at everything, or the failed tasks.
     WatchQueued { failed_only: bool },
     /// A person asked what is going on while tasks run.

@@ -92,6 +92,12 @@ pub fn to_json(event: &Event) -> Value {
             ("watch_changed", json!({ "paths": paths, "total": total, "rescan": rescan }))
         }
         Event::TasksJoined { tasks } => ("tasks_joined", json!({ "tasks": tasks })),
+        Event::WatchServing { exit, counts: all, duration, saved, bad } => (
+            "watch_serving",
+            json!({
+                "exit": exit, "counts": counts(all), "seconds": seconds(*duration), "saved": seconds(*saved), "bad": bad,
+            }),
+        ),
         Event::WatchQueued { failed_only } => ("watch_queued", json!({ "failed_only": failed_only })),
         Event::WatchStatus(status) => ("watch_status", watch_status(status)),
         Event::WatchIdle { bad, .. } => ("watch_idle", json!({ "bad": bad })),

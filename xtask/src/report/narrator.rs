@@ -105,8 +105,13 @@ impl Narrator {
     /// The text for one event.
     pub fn tell(&mut self, event: &Event) -> Said {
         let mut said = self.words(event);
-        if let Event::RunFinished { exit, counts, duration, saved } = event {
+        if let Event::RunFinished { exit, counts, duration, saved }
+        | Event::WatchServing { exit, counts, duration, saved, .. } = event
+        {
             said.err = self.ending(summary::last_line(*exit, counts, *duration, *saved));
+        }
+        if let Event::WatchServing { .. } = event {
+            self.summary = Summary::default();
         }
         self.lines += said.err.lines().count() + said.block.len();
         said
@@ -136,7 +141,8 @@ impl Narrator {
             | Event::WatchIdle { .. }
             | Event::WatchQueued { .. }
             | Event::WatchStatus(_) => to_err(self.watch(event)),
-            Event::TasksJoined { .. }
+            Event::WatchServing { .. }
+            | Event::TasksJoined { .. }
             | Event::TaskDecided { .. }
             | Event::TaskProgress { .. }
             | Event::RunFinished { .. } => Said::default(),

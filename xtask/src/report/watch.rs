@@ -30,7 +30,11 @@ impl WatchLine {
         match event {
             Event::WatchChanged { paths, total, rescan } => self.changed = what_changed(paths, *total, *rescan),
             Event::WatchIdle { bad, .. } => self.bad = *bad,
-            Event::RunFinished { exit, counts, duration, saved } => {
+            Event::RunFinished { exit, counts, duration, saved }
+            | Event::WatchServing { exit, counts, duration, saved, .. } => {
+                if let Event::WatchServing { bad, .. } = event {
+                    self.bad = *bad;
+                }
                 let (tone, word, _) = summary::last_line(*exit, counts, *duration, *saved);
                 self.last = Some((tone, word));
             }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::set::WatchSet;
 use super::{Callbacks, Inbox, Wake};
 use crate::cli::run::{self, Prepared};
-use crate::engine::{self, Changes, Foresight, Memory, News, Summary, Wish};
+use crate::engine::{self, Changes, Foresight, Memory, News, Wish};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Diagnostics, Digest, Event, Outcome, Reason, RepoPath, StopToken, Verdict};
 use crate::report::Reporter;
@@ -283,6 +283,14 @@ impl<'a> Rounds<'a> {
         let reporter = &mut *self.reporter;
         let mut decided: HashMap<Arc<str>, bool> = HashMap::new();
         let mut started: Vec<(Arc<str>, bool)> = Vec::new();
+        let caller = Caller {
+            callbacks: self.callbacks,
+            world: self.world,
+            root: self.prepared.project.root.clone(),
+            stop: self.stop,
+        };
+        // There is nothing to call for as long as nothing has run.
+        let mut called = true;
         let mut lending = Lending { terminal: self.terminal.clone(), to: None };
         let mut events = |event: Event| {
             lending.follow(&event);
@@ -296,13 +304,24 @@ impl<'a> Rounds<'a> {
                 _ => {}
             }
             reporter.event(&event);
+            match &event {
+                Event::TaskFinished { outcome: Outcome::Ran | Outcome::Failed | Outcome::Error, .. } => called = false,
+                Event::WatchServing { exit, .. } if !called => {
+                    called = true;
+                    caller.call(reporter, *exit == 0);
+                }
+                _ => {}
+            }
         };
         let selection = self.prepared.selection.clone();
         let result = engine::run_again(&mut self.prepared.project, &selection, &mut self.memory, &options, &mut events);
         match result {
             Ok(summary) => {
                 self.break_loops(started);
-                self.call_back(&summary);
+                let was_cut = summary.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Interrupted);
+                if !called || was_cut {
+                    caller.call(self.reporter, summary.exit == 0);
+                }
             }
             Err(problem) => self.reporter.diagnostics(&[problem]),
         }
@@ -329,27 +348,6 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// The bell and the commands of a person, after a round that did something.
-    fn call_back(&mut self, summary: &Summary) {
-        let idle = |outcome: &Outcome| matches!(outcome, Outcome::UpToDate | Outcome::Ignored | Outcome::Skipped);
-        if summary.outcomes.iter().all(|(_, outcome)| idle(outcome)) {
-            return;
-        }
-        if self.callbacks.bell {
-            let mut err = self.world.err.clone();
-            // A terminal that went away needs no bell.
-            let _ = std::io::Write::write_all(&mut err, b"\x07");
-        }
-        let command = if summary.exit == 0 { &self.callbacks.success } else { &self.callbacks.failure };
-        let Some(command) = command else { return };
-        let argv = ["sh", "-c", command].map(std::ffi::OsString::from).to_vec();
-        let env: Vec<_> = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let spec = crate::exec::CommandSpec::new(argv, self.prepared.project.root.clone(), env);
-        let (reporter, world) = (&mut *self.reporter, self.world);
-        let mut show = |_: crate::model::Stream, line: &[u8]| say(reporter, world, &String::from_utf8_lossy(line));
-        crate::exec::run(&spec, &mut show, &mut std::io::sink(), self.stop);
-    }
-
     fn explain(&mut self) {
         let options = run::options(&self.prepared, self.words, self.stop);
         let selection = self.prepared.selection.clone();
@@ -366,6 +364,32 @@ impl<'a> Rounds<'a> {
         for line in &lines {
             say(self.reporter, self.world, line);
         }
+    }
+}
+
+/// Runs what a person wants after each round that did something, and after what ran beside services.
+struct Caller<'a> {
+    callbacks: &'a Callbacks,
+    world: &'a World,
+    root: PathBuf,
+    stop: &'a StopToken,
+}
+
+impl Caller<'_> {
+    /// The bell, and the command for a good or a bad end.
+    fn call(&self, reporter: &mut dyn Reporter, good: bool) {
+        if self.callbacks.bell {
+            let mut err = self.world.err.clone();
+            // A terminal that went away needs no bell.
+            let _ = std::io::Write::write_all(&mut err, b"\x07");
+        }
+        let command = if good { &self.callbacks.success } else { &self.callbacks.failure };
+        let Some(command) = command else { return };
+        let argv = ["sh", "-c", command].map(std::ffi::OsString::from).to_vec();
+        let env: Vec<_> = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let spec = crate::exec::CommandSpec::new(argv, self.root.clone(), env);
+        let mut show = |_: crate::model::Stream, line: &[u8]| say(reporter, self.world, &String::from_utf8_lossy(line));
+        crate::exec::run(&spec, &mut show, &mut std::io::sink(), self.stop);
     }
 }
 
