@@ -442,7 +442,7 @@ pub(super) struct InitArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct ImportArgs {
-    /// A JSON list of doit's tasks, a compose file, or what `docker buildx bake --print` prints
+    /// A JSON list of doit's tasks, a compose file, or a bake file in HCL or JSON
     #[arg(value_hint = ValueHint::FilePath)]
     pub from: String,
 }

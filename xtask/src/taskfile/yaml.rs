@@ -88,7 +88,7 @@ pub fn decode<'a>(file: &Arc<str>, bytes: &'a [u8]) -> Result<&'a str, Diagnosti
 }
 
 /// Line and column of the byte `at`, of which everything before is UTF-8.
-fn place_of(file: &Arc<str>, bytes: &[u8], at: usize) -> Place {
+pub fn place_of(file: &Arc<str>, bytes: &[u8], at: usize) -> Place {
     let before = &bytes[..at];
     let line = before.split(|byte| *byte == b'\n').count();
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);

@@ -4,24 +4,25 @@
 use serde_json::{Map, Value, json};
 
 use super::Imported;
+use crate::model::Diagnostic;
 
 /// Attributes that are the same there and here.
 const SAME: &[&str] = &["file_dep", "targets", "task_dep", "setup", "calc_dep", "doc", "title", "verbosity", "pos_arg"];
 
 pub(super) fn tasks(list: &Value) -> Imported {
-    let mut imported = Imported::default();
+    let mut open = Vec::new();
     let mut tasks = Map::new();
     for task in list.as_array().into_iter().flatten() {
         let name = task["name"].as_str().or(task["basename"].as_str()).unwrap_or_default().to_owned();
         if name.is_empty() {
-            imported.open.push(format!("a task has no name and was left out: {task}"));
+            open.push(format!("a task has no name and was left out: {task}"));
             continue;
         }
-        let value = Value::Object(one(&name, task, &mut imported.open));
+        let value = Value::Object(one(&name, task, &mut open));
         tasks.insert(name, value);
     }
-    imported.value = json!({ "version": 1, "tasks": tasks });
-    imported
+    let open = open.into_iter().map(Diagnostic::warning).collect();
+    Imported { value: json!({ "version": 1, "tasks": tasks }), open }
 }
 
 fn one(name: &str, task: &Value, open: &mut Vec<String>) -> Map<String, Value> {
