@@ -476,6 +476,7 @@ pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<B
         _ => report::OutputMode::Grouped,
     };
     options.ci = report::Ci::from_env(&env);
+    options.hashing = Arc::new(crate::store::reading::now);
     let root = place.root.clone();
     options.source = Some(source_below(root));
     if let Some(file) = world.var("GITHUB_STEP_SUMMARY") {

@@ -89,6 +89,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Tasks that ended in any way.
+    pub fn all(&self) -> usize {
+        let Self { up_to_date, ran, failed, error, unmet, ignored, interrupted, skipped } = self;
+        up_to_date + ran + failed + error + unmet + ignored + interrupted + skipped
+    }
+
     pub fn add(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::UpToDate => &mut self.up_to_date,

@@ -8,7 +8,7 @@ use crate::model::{Counts, Diagnostic, Event};
 
 use super::live::{Live, Row};
 use super::narrator::{Manner, Narrator};
-use super::options::Options;
+use super::options::{HashingFn, Options};
 use super::remaining::Remaining;
 use super::screen::Screen;
 use super::ticker::Ticker;
@@ -29,6 +29,7 @@ struct State {
     done: usize,
     tasks: usize,
     started: Instant,
+    hashing: HashingFn,
     /// If these are the runs of a watch.
     watch: Option<WatchLine>,
     /// Between the runs of a watch.
@@ -78,6 +79,21 @@ impl State {
             _ => {}
         }
         self.watch.iter_mut().for_each(|watch| watch.follow(event));
+    }
+
+    /// A moment later: what is hashed has its row, also before anything is known of the run.
+    fn tick(&mut self, now: Instant) {
+        let name: Arc<str> = "hashing".into();
+        match (self.hashing)() {
+            Some((done, all)) => {
+                let (part, whole) = (super::layout::bytes(done), super::layout::bytes(all));
+                self.progress(&name, done.min(all.saturating_sub(1)), all, &format!("{part} of {whole}"), now);
+            }
+            None => self.rows.retain(|row| !(row.borrowed && row.task == name)),
+        }
+        if !self.rows.is_empty() || !self.screen.is_empty() {
+            self.paint("", Lines::Now, now);
+        }
     }
 
     /// Progress may come without a task, e.g. of hashing: then its row lasts until all is done.
@@ -151,10 +167,13 @@ impl Fancy {
             done: 0,
             tasks: 0,
             started: Instant::now(),
+            hashing: options.hashing,
             watch: None,
             idle: false,
         };
-        Self { state: Arc::new(Mutex::new(state)), ticker: None }
+        let mut fancy = Self { state: Arc::new(Mutex::new(state)), ticker: None };
+        fancy.start_ticker();
+        fancy
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -165,7 +184,7 @@ impl Fancy {
         if self.ticker.is_none() {
             let state = self.state.clone();
             self.ticker = Ticker::start(PACE, move || {
-                state.lock().unwrap_or_else(PoisonError::into_inner).paint("", Lines::Now, Instant::now());
+                state.lock().unwrap_or_else(PoisonError::into_inner).tick(Instant::now());
             });
         }
     }
@@ -174,7 +193,7 @@ impl Fancy {
 impl Reporter for Fancy {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::TaskStarted { .. } | Event::TaskProgress { .. } => self.start_ticker(),
+            Event::RunStarted { .. } | Event::TaskStarted { .. } | Event::TaskProgress { .. } => self.start_ticker(),
             Event::RunFinished { .. } => self.ticker = None,
             _ => {}
         }
@@ -357,6 +376,29 @@ error: task `test:b` failed: 1 of 2 checks failed
         assert!(seen(&tape).ends_with(keys), "{}", seen(&tape));
         fancy.finish();
         assert!(!seen(&tape).contains("enter all"), "{}", seen(&tape));
+    }
+
+    #[test]
+    fn hashing_has_a_row_before_anything_is_known_of_the_run() {
+        let (mut options, _, err) = taped();
+        options.size = Arc::new(|| (12, 60));
+        let at = Arc::new(Mutex::new(Some((1_500_000_u64, 6_000_000_u64))));
+        let seen_at = at.clone();
+        options.hashing = Arc::new(move || *seen_at.lock().unwrap());
+        let mut fancy = Fancy::new(options);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !seen(&err).starts_with("* hashing   25% 1.5 MB of 6.0 MB ") {
+            assert!(Instant::now() < end, "{}", seen(&err));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(seen(&err).lines().count(), 1, "there is no whole yet");
+        fancy.event(&started(2, 2));
+        *at.lock().unwrap() = None;
+        fancy.event(&begin("a", 0));
+        while seen(&err).contains("hashing") {
+            assert!(Instant::now() < end, "{}", seen(&err));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -154,7 +154,8 @@ impl Reporter for Github {
                 }
             }
             Event::RunFinished { exit, counts, duration, saved } => {
-                let (_, word, text) = super::summary::last_line(*exit, counts, *duration, *saved);
+                let (_, word, text) =
+                    super::summary::last_line(self.narrator.summary.tasks, *exit, counts, *duration, *saved);
                 self.write_summary(&format!("{word}: {text}"));
             }
             _ => {}

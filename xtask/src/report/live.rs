@@ -97,8 +97,14 @@ impl Live {
         for (bar, row) in self.rows.iter().zip(shown) {
             draw_row(bar, row, names, columns, paint, now);
         }
-        self.draw_total(rows.len(), total, columns, paint);
-        self.canvas.picture()
+        let running = rows.iter().filter(|row| !row.borrowed).count();
+        self.draw_total(running, total, columns, paint);
+        let mut picture = self.canvas.picture();
+        if total.tasks == 0 {
+            // Before a run has begun there is no whole.
+            picture.truncate(shown.len());
+        }
+        picture
     }
 
     /// Makes as many bars as there are rows, above the total.

@@ -108,7 +108,9 @@ impl Narrator {
         if let Event::RunFinished { exit, counts, duration, saved }
         | Event::WatchServing { exit, counts, duration, saved, .. } = event
         {
-            said.err = self.ending(summary::last_line(*exit, counts, *duration, *saved));
+            // Services go on: what is not ended is not left behind.
+            let tasks = if let Event::RunFinished { .. } = event { self.summary.tasks } else { 0 };
+            said.err = self.ending(summary::last_line(tasks, *exit, counts, *duration, *saved));
         }
         if let Event::WatchServing { .. } = event {
             self.summary = Summary::default();
@@ -124,6 +126,7 @@ impl Narrator {
                 self.few = *tasks <= FEW_TASKS;
                 self.alone = *workers == 1;
                 self.summary = Summary::default();
+                self.summary.tasks = *tasks;
                 self.told.clear();
                 Said::default()
             }

@@ -101,6 +101,9 @@ pub type SourceFn = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Gives rows and columns of the terminal as they are now.
 pub type SizeFn = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
 
+/// Gives the bytes that are hashed at this moment, done and in all; `None` where there are few.
+pub type HashingFn = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+
 /// Everything a reporter needs. Start from [`Options::new`].
 pub struct Options {
     /// Data: what was asked for.
@@ -118,6 +121,8 @@ pub struct Options {
     pub output: OutputMode,
     pub ci: Ci,
     pub size: SizeFn,
+    /// Shown as a row of its own.
+    pub hashing: HashingFn,
     /// For snippets in diagnostics.
     pub source: Option<SourceFn>,
     /// The file that `GITHUB_STEP_SUMMARY` names, opened for appending.
@@ -137,6 +142,7 @@ impl Options {
             output: OutputMode::Grouped,
             ci: Ci::default(),
             size: Arc::new(|| console::Term::stderr().size()),
+            hashing: Arc::new(|| None),
             source: None,
             job_summary: None,
         }

@@ -50,6 +50,8 @@ impl Failure {
 /// Collects while the run goes on.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
+    /// Tasks of the run.
+    pub tasks: usize,
     pub failures: Vec<Failure>,
     /// Failed task to those that did not run because of it.
     not_run: BTreeMap<Arc<str>, Vec<Arc<str>>>,
@@ -90,8 +92,17 @@ impl Summary {
     }
 }
 
-/// The last line of a run: how it went, and `2 ran, 5 up to date in 1m 12s, 3m 04s saved`.
-pub fn last_line(exit: u8, counts: &Counts, duration: Duration, saved: Duration) -> (Tone, &'static str, String) {
+/// The last line of a run of so many tasks: how it went, and `2 ran, 5 up to date in 1m 12s, 3m 04s saved`.
+pub fn last_line(
+    tasks: usize,
+    exit: u8,
+    counts: &Counts,
+    duration: Duration,
+    saved: Duration,
+) -> (Tone, &'static str, String) {
+    let seen = counts.all();
+    // A run that ends early leaves tasks behind of which nothing else is told.
+    let left = if exit == 0 { 0 } else { tasks.saturating_sub(seen) };
     let parts = [
         (counts.failed, "failed"),
         (counts.error, if counts.error == 1 { "error" } else { "errors" }),
@@ -101,6 +112,7 @@ pub fn last_line(exit: u8, counts: &Counts, duration: Duration, saved: Duration)
         (counts.interrupted, "interrupted"),
         (counts.ignored, "ignored"),
         (counts.skipped, "skipped"),
+        (left, "not reached"),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
@@ -122,12 +134,12 @@ mod tests {
     fn last_lines_leave_out_what_is_nothing() {
         let none = Duration::ZERO;
         let counts = Counts { ran: 2, up_to_date: 5, ..Counts::default() };
-        let (_, word, text) = last_line(0, &counts, Duration::from_secs(72), Duration::from_secs(184));
+        let (_, word, text) = last_line(7, 0, &counts, Duration::from_secs(72), Duration::from_secs(184));
         assert_eq!((word, text.as_str()), ("done", "2 ran, 5 up to date in 1m 12s, 3m 04s saved"));
         let counts = Counts { failed: 1, error: 2, unmet: 3, ..Counts::default() };
-        let (_, word, text) = last_line(2, &counts, none, none);
-        assert_eq!((word, text.as_str()), ("failed", "1 failed, 2 errors, 3 not run in 0.00s"));
-        assert_eq!(last_line(130, &Counts::default(), none, none).2, "nothing to do in 0.00s");
+        let (_, word, text) = last_line(8, 2, &counts, none, none);
+        assert_eq!((word, text.as_str()), ("failed", "1 failed, 2 errors, 3 not run, 2 not reached in 0.00s"));
+        assert_eq!(last_line(0, 130, &Counts::default(), none, none).2, "nothing to do in 0.00s");
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl WatchLine {
                 if let Event::WatchServing { bad, .. } = event {
                     self.bad = *bad;
                 }
-                let (tone, word, _) = summary::last_line(*exit, counts, *duration, *saved);
+                let (tone, word, _) = summary::last_line(0, *exit, counts, *duration, *saved);
                 self.last = Some((tone, word));
             }
             _ => {}

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::files::{FileState, StatTuple, tuple};
+use super::reading::READING;
 use crate::model::digest::Hasher;
 use crate::model::{Digest, StopToken};
 use crate::profile::{self, Part};
@@ -44,6 +45,7 @@ fn digest_of(file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
 fn digest_through(buffer: &mut [u8], mut file: File, size: u64, stop: &StopToken) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     let mut total = 0;
+    let shown = READING.begin(size);
     loop {
         if stop.is_requested() {
             return Err(io::Error::other("interrupted"));
@@ -53,6 +55,9 @@ fn digest_through(buffer: &mut [u8], mut file: File, size: u64, stop: &StopToken
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 total += read as u64;
+                if let Some(shown) = &shown {
+                    shown.read(read);
+                }
                 // Where a read leaves room and all is there, that was the end.
                 if total == size && read < buffer.len() {
                     return Ok(Digest(hasher.finalize().into()));

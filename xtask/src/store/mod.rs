@@ -9,6 +9,7 @@ pub mod glob;
 mod hashing;
 pub mod lock;
 pub mod logs;
+pub mod reading;
 pub mod seen;
 pub mod sight;
 pub mod statcache;

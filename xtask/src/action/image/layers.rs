@@ -75,7 +75,9 @@ impl<'a> Narrator<'a> {
                 match state {
                     StepState::Started => {
                         let total = u64::from(total.unwrap_or(0));
-                        self.out.progress(u64::from(index.unwrap_or(0)), total, &without_flags(&shown));
+                        // A step that has begun is not done.
+                        let done = u64::from(index.unwrap_or(0)).saturating_sub(1);
+                        self.out.progress(done, total, &without_flags(&shown));
                     }
                     StepState::Cached if is_chore => {}
                     StepState::Cached => self.line(Stream::Stdout, &format!("{shown}  CACHED")),
