@@ -57,7 +57,7 @@ fn of_groups(
         Status::Ignored => 2,
         Status::Run => 3,
         Status::Unmet => 4,
-        Status::Failed => 5,
+        Status::Failed | Status::Stale => 5,
     };
     let is_group = |id: &TaskId| graph.task(*id).is_group();
     // Groups of groups: each pass settles those whose needs are settled.

@@ -36,7 +36,8 @@ impl Recorder {
     /// A file cannot be written.
     pub(super) fn write(&self, file: &Path, title: &str, graph: &Graph) -> Result<(), Diagnostic> {
         let needs = needs(graph);
-        let title: Vec<&str> = title.split(' ').filter(|word| !word.starts_with("--timings")).collect();
+        let words = title.split(' ').filter(|word| !word.is_empty() && !word.starts_with("--timings"));
+        let title: Vec<&str> = ["cargo xtask"].into_iter().chain(words).collect();
         put(file, &timings::html(&title.join(" "), &self.events, &needs))?;
         put(&trace_of(file), &timings::chrome_trace(&self.events, &needs))
     }

@@ -39,7 +39,7 @@ fn pages_work_offline_and_find_names() {
     assert_eq!(complaints, "");
     // What it needs and what needs it stay; the rest goes.
     assert!(dom.contains("<g class=\"node bad chosen\" data-name=\"test:base\""), "{dom}");
-    assert!(dom.contains("<g class=\"node rest dim\" data-name=\"lint\""), "{dom}");
+    assert!(dom.contains("<g class=\"node plain dim\" data-name=\"lint\""), "{dom}");
     assert_eq!((dom.matches("edge lit\"").count(), dom.matches("class=\"gone\"").count()), (1, 2), "{dom}");
     let (dom, complaints) = in_browser(&stack_page::html(&stack_page::tests::sample()), "base");
     assert_eq!(complaints, "");

@@ -83,7 +83,7 @@ svg .edge { fill: none; stroke: var(--soft); stroke-width: 1.2; } svg .edge.orde
 svg .node rect { fill: var(--bg); stroke-width: 1.8; } svg .node.ran rect { stroke: var(--ran); }
 svg .node.fresh rect { stroke: var(--fresh); } svg .node.bad rect { stroke: var(--bad); }
 svg .node.warn rect { stroke: var(--warn); } svg .node.unmet rect { stroke: var(--unmet); }
-svg .node.rest rect { stroke: var(--rest); stroke-dasharray: 3 3; } svg .node text { fill: var(--fg); }
+svg .node.plain rect { stroke: var(--rest); } svg .node.rest rect { stroke: var(--rest); stroke-dasharray: 3 3; } svg .node text { fill: var(--fg); }
 svg .node.ran rect { fill: color-mix(in srgb, var(--ran) 16%, var(--bg)); }
 svg .node.bad rect { fill: color-mix(in srgb, var(--bad) 18%, var(--bg)); }
 svg .node.warn rect { fill: color-mix(in srgb, var(--warn) 16%, var(--bg)); }
@@ -93,6 +93,9 @@ svg .node.chosen rect { stroke: var(--path); stroke-width: 3; stroke-dasharray: 
 svg .edge.lit { stroke: var(--path); stroke-width: 1.8; opacity: 1; }
 svg .inside { fill: var(--bg); }
 pre.wide { padding: 1rem; white-space: pre-wrap; } summary { cursor: pointer; padding: .3rem 0; }
+td.why { min-width: 15rem; } td.names code { display: inline-block; margin-right: .6em; }
+@media (max-width: 45rem) { .facts { gap: .5rem; } body { padding: .8rem; } th, td { padding: .35rem .5rem; } .late { display: none; }
+  td code { white-space: normal; overflow-wrap: anywhere; } td:first-child { min-width: 9rem; } input[type=search] { min-width: 0; width: 100%; } }
 .dim, svg .edge.dim { opacity: .08; } p.soft { font-size: .9rem; margin: .5rem 0; } tr.gone { display: none; }
 ";
 

@@ -94,7 +94,7 @@ fn status(image: &StackImage) -> Status {
     match (image.tests_failed, image.up_to_date) {
         (1.., _) => Status::Failed,
         (0, Some(true)) => Status::UpToDate,
-        (0, Some(false)) => Status::Run,
+        (0, Some(false)) => Status::Stale,
         (0, None) => Status::Unknown,
     }
 }
@@ -131,7 +131,7 @@ fn row(image: &StackImage) -> String {
     let (look, state) = match status(image) {
         Status::Failed => ("bad", "tests failed"),
         Status::UpToDate => (class("ran"), "up to date"),
-        Status::Run => ("warn", "to be built"),
+        Status::Stale => ("warn", "to be built"),
         _ => ("rest", "unknown"),
     };
     let tests = match (image.tests_passed, image.tests_failed) {

@@ -32,6 +32,8 @@ struct Record {
     spans: Vec<Span>,
     /// Names of those that were up to date.
     fresh: Vec<Arc<str>>,
+    /// Those that did neither, and what became of them.
+    rest: Vec<(Arc<str>, Outcome)>,
     workers: usize,
     total: Duration,
     saved: Duration,
@@ -64,6 +66,8 @@ fn record(events: &[(Duration, Event)]) -> Record {
                     record.workers = record.workers.max(worker + 1);
                 } else if *outcome == Outcome::UpToDate {
                     record.fresh.push(task.clone());
+                } else {
+                    record.rest.push((task.clone(), *outcome));
                 }
             }
             Event::RunFinished { counts, saved, .. } => (record.counts, record.saved) = (*counts, *saved),
@@ -115,6 +119,7 @@ pub fn html(title: &str, events: &[(Duration, Event)], needs: &Needs) -> String 
     body.push_str("</div>\n<h2>Tasks that ran</h2>\n<div class=\"wide\">");
     body.push_str(&rows(&record, &path));
     body.push_str("</div>\n");
+    body.push_str(&rest(&record));
     page(title, true, &body)
 }
 
@@ -135,7 +140,7 @@ fn facts(record: &Record, path: &[Arc<str>]) -> String {
         ("ran", record.spans.len().to_string()),
         ("up to date", format!("{} ({hits} %)", record.fresh.len())),
         ("failed", (record.counts.failed + record.counts.error).to_string()),
-        ("saved", short(record.saved)),
+        ("saved", if record.saved.is_zero() { "–".to_owned() } else { short(record.saved) }),
     ];
     let items: String =
         facts.iter().map(|(name, value)| format!("<li><b>{value}</b><span>{name}</span></li>")).collect();
@@ -156,8 +161,9 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
         "<svg viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" style=\"min-width:700px\" role=\"img\" \
          aria-label=\"When each worker ran which task\">\n"
     );
-    for tick in 0..=8 {
-        let time = Duration::from_secs_f64(total * f64::from(tick) / 8.0);
+    let step = step(total);
+    for tick in 0..=(total / step) as u32 {
+        let time = Duration::from_secs_f64(step * f64::from(tick));
         let (at, label) = (x(time), short(time));
         svg.push_str(&format!(
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{height}\"/>\
@@ -173,6 +179,14 @@ fn lanes(record: &Record, path: &[Arc<str>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// Seconds from one line to the next: a round number, so that there are four to nine lines.
+fn step(total: f64) -> f64 {
+    let round = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0];
+    let small = [0.0001, 0.001, 0.01, 0.1].into_iter().flat_map(|unit| [unit, 2.0 * unit, 5.0 * unit]);
+    let fits = |step: &f64| total / step < 9.0;
+    small.chain(round).find(fits).unwrap_or((total / 3_600.0 / 8.0).ceil() * 3_600.0)
 }
 
 /// Milliseconds where hundredths of a second would all look alike.
@@ -210,15 +224,15 @@ fn rows(record: &Record, path: &[Arc<str>]) -> String {
     let mut spans: Vec<&Span> = record.spans.iter().collect();
     spans.sort_by_key(|span| std::cmp::Reverse(span.end.saturating_sub(span.start)));
     let mut table = String::from(
-        "<table><thead><tr><th>task</th><th>outcome</th><th class=\"n\">time</th><th class=\"n\">start</th>\
-         <th class=\"n\">waited</th><th>why</th></tr></thead><tbody>\n",
+        "<table><thead><tr><th>task</th><th>outcome</th><th class=\"n\">time</th><th class=\"n late\">start</th>\
+         <th class=\"n late\">waited</th><th>why</th></tr></thead><tbody>\n",
     );
     for span in spans {
         let mark = if path.contains(&span.task) { " <span class=\"soft\">critical path</span>" } else { "" };
         let why: Vec<String> = span.reasons.iter().map(|reason| escape(reason)).collect();
         table.push_str(&format!(
             "<tr data-name=\"{0}\"><td><code>{0}</code>{mark}</td><td><span class=\"tag {1}\">{2}</span></td>\
-             <td class=\"n\">{3}</td><td class=\"n\">{4}</td><td class=\"n\">{5}</td><td>{6}</td></tr>\n",
+             <td class=\"n\">{3}</td><td class=\"n late\">{4}</td><td class=\"n late\">{5}</td><td class=\"why\">{6}</td></tr>\n",
             escape(&span.task),
             class(span.outcome.name()),
             span.outcome.name(),
@@ -230,6 +244,23 @@ fn rows(record: &Record, path: &[Arc<str>]) -> String {
     }
     table.push_str("</tbody></table>");
     table
+}
+
+/// Tasks that neither ran nor were up to date.
+fn rest(record: &Record) -> String {
+    if record.rest.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from("<h2>Tasks that did not run</h2>\n<div class=\"wide\"><table><tbody>\n");
+    for (task, outcome) in &record.rest {
+        table.push_str(&format!(
+            "<tr data-name=\"{0}\"><td><code>{0}</code></td><td><span class=\"tag {1}\">{2}</span></td></tr>\n",
+            escape(task),
+            class(outcome.name()),
+            outcome.name(),
+        ));
+    }
+    table + "</tbody></table></div>\n"
 }
 
 /// The run in the format of Chrome's tracing (and Perfetto): a lane per worker, and how many tasks ran when.
@@ -317,8 +348,20 @@ pub(super) mod tests {
         assert_eq!(page.matches("on-path\" x=").count(), 2);
         assert!(page.contains("file_dep `&lt;x&gt;` changed") && !page.contains("<x>"));
         assert!(page.contains("<b>1 (25 %)</b><span>up to date</span>"));
-        assert!(page.contains("<td class=\"n\">2.00s</td><td class=\"n\">4.00s</td><td class=\"n\">500 ms</td>"));
+        assert!(
+            page.contains("<td class=\"n\">2.00s</td><td class=\"n late\">4.00s</td><td class=\"n late\">500 ms</td>")
+        );
         assert!(html("x", &events[..1], &needs).contains("Nothing had to run."));
+    }
+
+    #[test]
+    fn the_lines_of_time_are_round() {
+        for (total, wanted) in
+            [(0.004, 0.0005), (2.33, 0.5), (6.0, 1.0), (72.0, 10.0), (859.0, 120.0), (90_000.0, 14_400.0)]
+        {
+            let found = step(total);
+            assert!((found - wanted).abs() < 1e-9, "{total}: {found}");
+        }
     }
 
     #[test]

@@ -57,11 +57,11 @@ pub(super) fn svg(graph: &Indexed<'_>, extra: &str) -> String {
     for (number, (node, (left, top, wide))) in graph.nodes.iter().zip(&boxes).enumerate() {
         let doc = if node.doc.is_empty() { String::new() } else { format!(": {}", node.doc) };
         svg.push_str(&format!(
-            "<g class=\"node {}\" data-name=\"{name}\" data-node=\"{number}\" tabindex=\"0\"><title>{name} ({}){}</title>\
+            "<g class=\"node {}\" data-name=\"{name}\" data-node=\"{number}\" tabindex=\"0\"><title>{name}{}{}</title>\
              <rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{HIGH}\" rx=\"7\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\">{}</text></g>\n",
             look(node.status),
-            node.status.name(),
+            if node.status == Status::Unknown { String::new() } else { format!(" ({})", node.status.name()) },
             escape(&doc),
             left + 10.0,
             top + 19.5,
@@ -143,15 +143,18 @@ fn boxes(graph: &Indexed<'_>) -> (Vec<Boxed>, f64, f64) {
 
 fn look(status: Status) -> &'static str {
     match status {
-        Status::Ignored | Status::Unknown => "rest",
+        Status::Unknown => "plain",
+        Status::Ignored => "rest",
+        Status::Stale => "warn",
         other => class(other.name()),
     }
 }
 
 pub(super) fn html(graph: &Indexed<'_>, title: &str) -> String {
     let mut body = String::from("<ul class=\"facts\">");
-    let all = [Status::Run, Status::UpToDate, Status::Failed, Status::Unmet, Status::Ignored, Status::Unknown];
-    for status in all {
+    let decided = graph.nodes.iter().filter(|node| node.status != Status::Unknown).count();
+    body.push_str(&format!("<li><b>{}</b><span>tasks</span></li>", graph.nodes.len()));
+    for status in [Status::Run, Status::UpToDate, Status::Failed, Status::Unmet, Status::Ignored] {
         let number = graph.nodes.iter().filter(|node| node.status == status).count();
         if number > 0 {
             let (look, name) = (look(status), status.name());
@@ -164,16 +167,20 @@ pub(super) fn html(graph: &Indexed<'_>, title: &str) -> String {
          what it needs and what needs it.</p>\n<h2>Tasks</h2>\n<div class=\"wide\"><table><thead><tr>",
         svg(graph, "")
     ));
-    body.push_str("<th>task</th><th>status</th><th>needs</th><th>doc</th></tr></thead><tbody>\n");
+    let status = if decided > 0 { "<th>status</th>" } else { "" };
+    body.push_str(&format!("<th>task</th>{status}<th>needs</th><th>doc</th></tr></thead><tbody>\n"));
     for (number, node) in graph.nodes.iter().enumerate() {
         let needs: Vec<String> =
             graph.needs(number).map(|need| format!("<code>{}</code>", escape(&graph.nodes[need].name))).collect();
+        let (look, name) = (look(node.status), node.status.name());
+        let status = match (decided, node.status) {
+            (0, _) => String::new(),
+            (_, Status::Unknown) => "<td></td>".to_owned(),
+            _ => format!("<td><span class=\"tag {look}\">{name}</span></td>"),
+        };
         body.push_str(&format!(
-            "<tr data-name=\"{0}\"><td><code>{0}</code></td><td><span class=\"tag {1}\">{2}</span></td>\
-             <td>{3}</td><td>{4}</td></tr>\n",
+            "<tr data-name=\"{0}\"><td><code>{0}</code></td>{status}<td class=\"names\">{1}</td><td class=\"why\">{2}</td></tr>\n",
             escape(&node.name),
-            look(node.status),
-            node.status.name(),
             needs.join(" "),
             escape(&node.doc)
         ));

@@ -19,6 +19,8 @@ pub enum Status {
     /// Would run, or ran.
     Run,
     Failed,
+    /// Of an image: not as its files say.
+    Stale,
     Unmet,
     Ignored,
 }
@@ -31,6 +33,7 @@ impl Status {
             Self::UpToDate => "up-to-date",
             Self::Run => "run",
             Self::Failed => "failed",
+            Self::Stale => "stale",
             Self::Unmet => "unmet",
             Self::Ignored => "ignored",
         }

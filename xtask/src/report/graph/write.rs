@@ -66,6 +66,7 @@ fn fill(status: Status) -> &'static str {
         Status::UpToDate => "#e3e8ef",
         Status::Run => "#bfe6cf",
         Status::Failed => "#f6c4c8",
+        Status::Stale => "#f5e2bd",
         Status::Unmet => "#e6d6f0",
         Status::Ignored => "#eeeeee",
     }
