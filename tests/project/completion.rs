@@ -7,6 +7,7 @@ use crate::space::Space;
 const TASKS: &str = "version: 1
 stack: images/spec.yml
 vars: { region: north }
+hosts: { zeus: { ssh: me@zeus, root: /srv/stack } }
 tasks:
   build: { for_each: image, actions: [\"echo {{ image.name }}\"] }
   deploy:
@@ -171,8 +172,20 @@ fn a_slip_of_the_finger_is_answered_with_what_was_meant() {
         (&["deploy", "--level", "hihg"], "`high`"),
         (&["deploy", "--reporter", "jsno"], "a reporter with a similar name exists: `json`"),
         (&["regon=south"], "`region`"),
-        (&["list", "--statsu"], "'--status'"),
-        (&["graph", "--format", "htlm"], "'html'"),
+        (
+            &["list", "--statsu"],
+            "`cargo xtask list` has no option `--statsu`\n  help: an option with a similar name exists: `--status`",
+        ),
+        (&["graph", "--format", "htlm"], "a value with a similar name exists: `html`"),
+        (
+            &["spec", "chek"],
+            "`cargo xtask spec` has no command `chek`\n  help: a command with a similar name exists: `check`",
+        ),
+        (&["run", "--conitnue", "deploy"], "a run has an option with a similar name: `--continue`"),
+        (&["deploy", "--host", "zues"], "a host with a similar name exists: `zeus`"),
+        (&["schema", "taks"], "`of` is `taks`, expected one of `tasks`, `spec` and `reference`"),
+        (&["history", "--compare", "a", "b"], "option `--compare` is `a`, expected a number"),
+        (&["sync", "--to", "x"], "`cargo xtask sync` needs"),
     ] {
         let ran = space.command(words, "");
         assert!(ran.exit == 3 && ran.err.contains(wanted), "{words:?} ({}): {}", ran.exit, ran.err);

@@ -136,9 +136,12 @@ fn share_terminal(reporter: &dyn report::Reporter, world: &World) -> Option<inte
 
 fn usage(error: &clap::Error, world: &World) -> u8 {
     let text = error.render();
-    if error.use_stderr() {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let on = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
         world.err.line(if on { text.ansi().to_string() } else { text.to_string() }.trim_end());
+        EXIT_USAGE
+    } else if error.use_stderr() {
+        show(world, &meant::usage(error).into());
         EXIT_USAGE
     } else {
         world.out.line(clap_text(&text, world).trim_end());

@@ -21,7 +21,7 @@ pub(super) fn prepare(known: &mut Known, world: &World) -> Result<Option<Prepare
     let (selection, config) = (narrow.selection.clone(), narrow.common.config.clone());
     let (mut project, warnings, engines) = project::open_part(&place, narrow, world)?;
     for services in &engines {
-        services.choose_hosts(&args.host);
+        services.choose_hosts(&args.host)?;
     }
     args.reporter = args.reporter.or_else(|| config.reporter.as_deref().map(str::to_owned));
     run_params::hand_out_params(&mut project, &config, &[], &selection, &args, world)?;

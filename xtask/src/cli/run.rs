@@ -214,7 +214,7 @@ pub(super) fn prepare(
         (read.tasks, read.actions, [read.images, read.environments], read.sources, chosen.globals.clone())
     };
     for services in &engines {
-        services.choose_hosts(&args.host);
+        services.choose_hosts(&args.host)?;
     }
     args.single |= chosen.selected.iter().any(|selected| {
         let task = tasks.tasks.iter().find(|task| *task.name == *selected.word);
@@ -277,7 +277,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     let Read { tasks, actions, images, environments, sources, .. } = project::read(&prepared.place, world, &load)?;
     let engines = [images, environments];
     for services in &engines {
-        services.choose_hosts(&prepared.args.host);
+        services.choose_hosts(&prepared.args.host)?;
     }
     let split = words::split(words, &|task, word| meaning(&tasks, task, word))?;
     let chosen = taskfile::select(&split.tasks, &tasks, &|name| world.var(name))?;
@@ -354,9 +354,7 @@ pub(super) fn source_below(root: std::path::PathBuf) -> report::options::SourceF
 
 pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
     let words = std::iter::once("cargo xtask run".to_owned()).chain(words.iter().cloned());
-    RunCli::try_parse_from(words)
-        .map(|cli| cli.run)
-        .map_err(|error| super::meant::usage(&error).help("see the options: cargo xtask run --help").into())
+    RunCli::try_parse_from(words).map(|cli| cli.run).map_err(|error| super::meant::usage(&error).into())
 }
 
 /// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.

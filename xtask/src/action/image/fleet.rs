@@ -54,6 +54,18 @@ pub(crate) struct LeftOut {
     pub why: String,
 }
 
+/// The hosts that are meant: none of them is spoken to.
+///
+/// # Errors
+/// One is unknown.
+pub(super) fn named(known: &Known, flag: &[String], env: &Variables) -> Result<Vec<HostEntry>, Diagnostic> {
+    let lookup = |name: &str| env.get(OsStr::new(name)).cloned();
+    let home = lookup("HOME").map(PathBuf::from);
+    let around = Surroundings { env: &lookup, home: home.as_deref() };
+    let entries = hosts::known(&known.hosts, around).map_err(super::services::whole)?;
+    hosts::choose_all(&entries, flag, known.chosen.as_deref(), around).map_err(|error| error.diagnostic())
+}
+
 /// What a connection to a host came to.
 type Met = Result<(Docker, Engine, Option<Reached>), Diagnostic>;
 
@@ -66,13 +78,8 @@ impl Fleet {
     pub(super) fn connect(known: Option<&Known>, flag: &[String], env: &Variables) -> Result<Self, Diagnostic> {
         let lookup = |name: &str| env.get(OsStr::new(name)).cloned();
         let home = lookup("HOME").map(PathBuf::from);
-        let around = Surroundings { env: &lookup, home: home.as_deref() };
         let chosen = match known {
-            Some(known) => {
-                let entries = hosts::known(&known.hosts, around).map_err(super::services::whole)?;
-                let file = known.chosen.as_deref();
-                hosts::choose_all(&entries, flag, file, around).map_err(|error| error.diagnostic())?
-            }
+            Some(known) => named(known, flag, env)?,
             None => vec![HostEntry::default_host()],
         };
         if let [only] = &chosen[..]

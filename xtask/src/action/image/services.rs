@@ -129,10 +129,17 @@ impl Services {
     }
 
     /// Says which hosts the command line names, if it names any.
-    pub(crate) fn choose_hosts(&self, flag: &[String]) {
+    ///
+    /// # Errors
+    /// A host is unknown, though nothing may ask for it.
+    pub(crate) fn choose_hosts(&self, flag: &[String]) -> Result<(), Diagnostic> {
+        if let (false, Some(known)) = (flag.is_empty(), self.hosts.get()) {
+            super::fleet::named(known, flag, &self.env)?;
+        }
         if !flag.is_empty() {
             let _ = self.flag.set(flag.to_vec());
         }
+        Ok(())
     }
 
     /// Builds at once on all chosen hosts together; `None` where only jobs and pools limit them.
