@@ -110,9 +110,21 @@ const PLAN: &str = "  plan:
     steps:
       - uses: actions/checkout@v4
         with:
+          persist-credentials: false
           fetch-depth: 0 # which images changed is asked of the history
       - id: plan
         run: echo \"images=$(cargo xtask ci-plan --format json | jq --compact-output '[.jobs[].image]')\" >> \"$GITHUB_OUTPUT\"
+";
+
+/// What people write comes to a shell as variables only.
+const FIRST_STEPS: &str = "      - uses: actions/checkout@v4
+        with:
+          persist-credentials: false
+      - name: Log in to the registry of the images
+        env:
+          ACTOR: ${{ github.actor }}
+          TOKEN: ${{ github.token }}
+        run: echo \"$TOKEN\" | docker login ghcr.io --username \"$ACTOR\" --password-stdin
 ";
 
 /// A whole workflow. With `decides`, its first job says which of the others are needed.
@@ -144,8 +156,7 @@ fn workflow(jobs: &[Job], decides: bool) -> String {
         text.push_str(
             "    runs-on: ubuntu-latest\n    outputs:\n      images: ${{ steps.hand-on.outputs.images }}\n    steps:\n",
         );
-        text.push_str("      - uses: actions/checkout@v4\n");
-        text.push_str("      - run: echo \"${{ github.token }}\" | docker login ghcr.io --username \"${{ github.actor }}\" --password-stdin\n");
+        text.push_str(FIRST_STEPS);
         if !job.needs.is_empty() {
             text.push_str(
                 "      - name: Take the images that it is built on, by digest\n        env:\n          IMAGES: |\n",
