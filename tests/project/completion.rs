@@ -131,6 +131,65 @@ fn elvish_completes_commands_tasks_params_and_choices() {
     }
 }
 
+/// PowerShell itself is in no package archive that a test could use. What can be shown without it: the script is of its
+/// language, and what it asks, by the words that it would make of a line, is answered as in the other shells. That the
+/// shell then does with the answer what it should is not shown here.
+#[test]
+fn the_script_for_powershell_is_of_its_language_and_calls_nothing_unknown() {
+    let text = script("powershell");
+    let mut parser = tree_sitter::Parser::new();
+    parser.set_language(&tree_sitter_powershell::LANGUAGE.into()).expect("the grammar");
+    let tree = parser.parse(&text, None).expect("a tree");
+    assert!(!tree.root_node().has_error(), "{}", tree.root_node().to_sexp());
+    let broken = parser.parse(text.replacen('{', "", 1), None).expect("a tree");
+    assert!(broken.root_node().has_error(), "the grammar accepts anything");
+    let mut open = vec![tree.root_node()];
+    let mut called = std::collections::BTreeSet::new();
+    let mut set = std::collections::BTreeSet::new();
+    while let Some(node) = open.pop() {
+        let said = &text[node.byte_range()];
+        match node.kind() {
+            "command_name" => drop(called.insert(said.to_owned())),
+            "variable" if said.starts_with("$env:") => drop(set.insert(said.to_owned())),
+            _ => {}
+        }
+        open.extend((0..node.child_count()).filter_map(|at| node.child(u32::try_from(at).expect("few"))));
+    }
+    let known = ["ForEach-Object", "Register-ArgumentCompleter", "Select-Object", "Where-Object"];
+    assert!(known.iter().all(|name| called.contains(*name)), "{called:?}");
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let unknown: Vec<&String> =
+        called.iter().filter(|name| !known.contains(&name.as_str()) && !name.contains(program)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert_eq!(set.into_iter().collect::<Vec<_>>(), ["$env:XTASK_COMPLETE", "$env:XTASK_COMPLETE_WORDS"]);
+}
+
+#[test]
+fn what_powershell_asks_is_answered_with_and_without_empty_words() {
+    let space = project();
+    for (typed, wanted) in
+        CASES.iter().chain(&[("cargo xtask explain ", "build:bottom"), ("xtask deploy --level ", "low")])
+    {
+        let words: Vec<&str> = typed.trim_start_matches("cargo ").split(' ').collect();
+        // Before 7.3 the shell drops an empty argument, and only the number tells of it.
+        let given: &[&str] = words.strip_suffix(&[""]).unwrap_or(&words);
+        for given in [given, &words] {
+            let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+                .arg("--")
+                .args(given)
+                .current_dir(space.root())
+                .env("XTASK_COMPLETE", "powershell")
+                .env("XTASK_COMPLETE_WORDS", words.len().to_string())
+                .env_remove("XTASK_FILE")
+                .output()
+                .expect("the program");
+            let text = String::from_utf8(output.stdout).expect("text");
+            let wanted = wanted.trim_end().rsplit(' ').next().expect("a word");
+            assert!(text.lines().any(|line| line.split('\t').next() == Some(wanted)), "`{typed}` gave\n{text}");
+        }
+    }
+}
+
 /// What the program answers to a script.
 fn answer(space: &Space, shell: &str, words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))

@@ -17,12 +17,19 @@ use crate::world::World;
 /// The variable in which the scripts name their shell.
 pub(super) const VARIABLE: &str = "XTASK_COMPLETE";
 
+/// The variable in which a script tells how many words there are: some shells drop an empty one at the end.
+const WORDS: &str = "XTASK_COMPLETE_WORDS";
+
 /// Commands whose words are names of tasks.
 const TAKE_TASKS: &[&str] = &["list", "explain", "clean", "forget", "ignore", "accept", "graph"];
 
 /// Answers a script: the words of the line up to the cursor, the last of them unfinished.
 pub(super) fn answer(shell: &str, line: &[String], world: &World) {
-    let line: Vec<String> = line.iter().skip_while(|word| *word == "--").cloned().collect();
+    let mut line: Vec<String> = line.iter().skip_while(|word| *word == "--").cloned().collect();
+    let told = world.var(WORDS).and_then(|number| number.parse::<usize>().ok());
+    if told.is_some_and(|told| told == line.len() + 1) {
+        line.push(String::new());
+    }
     let Some((_, typed)) = line.split_first() else { return };
     let none = [String::new()];
     let typed = if typed.is_empty() { &none } else { typed };
