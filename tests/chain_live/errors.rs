@@ -15,6 +15,7 @@ impl Space {
         let replaced = |text: &str, pattern: &str, with: &str| {
             regex_lite::Regex::new(pattern).expect("a pattern").replace_all(text, with).into_owned()
         };
+        let text = replaced(&text, r"\bk-[0-9a-f]{12}\b", "k-KEY");
         // A line may be cut in the middle of the number of the process.
         replaced(&replaced(&text, r"\d+(\.\d+)?s", "TIME"), r"\d+…", "…")
     }
@@ -147,6 +148,10 @@ fn errors_in_a_rendered_dockerfile_are_those_of_its_templates() {
     space.check("error-in-macro", &space.say(&["build-stack"]));
     space.replace("images/macros.j2", "COPPY {{ what }} /x", "ENV X={{ what }}");
     space.check("error-in-template", &space.say(&calm(&["build:leaf"])));
+    let fails = "ENV X={{ what }}\nRUN [\"/tool\", \"cry\", \"no {{ what }}\", \",\", \"exit\", \"3\"]";
+    space.replace("images/macros.j2", "ENV X={{ what }}", fails);
+    space.replace("images/leaf/Dockerfile.j2", "COPY nothing.txt /\n", "");
+    space.check("failing-step", &space.say(&calm(&["build:leaf"])));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::again;
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
+use super::origin;
 use super::services::{Services, whole};
 use super::shelf;
 use super::veil::Veil;
@@ -295,7 +296,10 @@ impl ImageBuild {
             DockerError::BuildFailed { step, exit_code, tail, message } => {
                 let tail = tail.iter().map(|line| veil.hide(line).into_owned()).collect();
                 let message = veil.hide(&message).into_owned();
-                Failure::failed(DockerError::BuildFailed { step, exit_code, tail, message }.into())
+                let place = identity.dockerfile.place_of(&step);
+                let problem = Diagnostic::from(DockerError::BuildFailed { step, exit_code, tail, message });
+                let problem = place.into_iter().fold(problem, Diagnostic::at);
+                origin::failure(&self.0, stack, Failure::failed(problem))
             }
             error => infra(error),
         })?;

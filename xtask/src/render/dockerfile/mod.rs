@@ -6,6 +6,7 @@
 mod arguments;
 mod instruction;
 mod lines;
+mod named;
 mod read;
 mod source;
 mod stages;
@@ -171,6 +172,11 @@ impl Dockerfile {
     /// Errors are all of those that can be known without the context and the images.
     pub fn read(file: &str, text: &str, options: &BuildOptions) -> Result<Self, Diagnostics> {
         read::read(file, text, options)
+    }
+
+    /// Where the instruction stands that a builder calls `step`, if only one can be meant.
+    pub fn place_of(&self, step: &str) -> Option<Place> {
+        named::place(&self.file, &self.text, step)
     }
 
     /// The text with every image token replaced whose resolved reference is a key of `pins`; all else stays as it is.

@@ -192,7 +192,7 @@ mod tests {
         let mut read: BTreeSet<String> = BTreeSet::new();
         let shared = include_str!("read.rs");
         let shared = &shared[shared.find("pub fn image(").unwrap()..];
-        for text in [include_str!("current.rs"), shared] {
+        for text in [include_str!("current.rs"), include_str!("taggers.rs"), shared] {
             read.extend(asks.captures_iter(text).map(|found| found[1].to_owned()));
             read.extend(listed.captures_iter(text).map(|found| found[1].to_owned()));
         }
