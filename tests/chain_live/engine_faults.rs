@@ -10,11 +10,7 @@ use super::ends::{containers, in_the_step, sleeper};
 use super::program::{Running, processes_with, wait_for};
 use super::publish::Scene;
 use super::space::{Space, docker};
-
-/// Longer under `cargo xtask soak`.
-pub fn rounds(few: usize, many: usize) -> usize {
-    if std::env::var_os("XTASK_SOAK_SECONDS").is_some() { many } else { few }
-}
+use crate::counts::count;
 
 fn until(mut is_so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
@@ -26,7 +22,7 @@ fn until(mut is_so: impl FnMut() -> bool) -> Duration {
 fn k3_a_step_is_gone_soon_after_its_build_was_interrupted_or_killed() {
     let (space, mark) = sleeper("k3", "buildkit", "300");
     let mut times = Vec::new();
-    for round in 0..rounds(4, 66) {
+    for round in 0..count(4, 66) {
         let running = in_the_step(&space, &mark);
         running.signal(if round % 2 == 0 { Signal::INT } else { Signal::KILL });
         times.push(until(|| processes_with(&mark).is_empty()));
@@ -54,7 +50,7 @@ fn deaf(name: &str) -> (Space, String) {
 fn k4_a_container_that_is_deaf_to_term_is_gone_with_its_run() {
     let (space, mark) = deaf("k4");
     space.run(&["build:side"]).fine();
-    for _ in 0..rounds(1, 20) {
+    for _ in 0..count(1, 20) {
         let running = Running::start(space.command(&["manifest:side", "--reporter", "json"]));
         wait_for("the container runs", || !processes_with(&mark).is_empty());
         running.signal(Signal::INT);

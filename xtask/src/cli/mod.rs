@@ -127,13 +127,13 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
     }
 }
 
-/// What clap says: help and version are data, anything else an error of usage.
 /// Clears the terminal of live lines whenever it is somebody else's: a shell's after Ctrl-Z, an interactive task's.
 fn share_terminal(reporter: &dyn report::Reporter, world: &World) -> Option<interrupt::TenantGuard> {
     let curtain = reporter.curtain().filter(|_| world.owns_process)?;
     Some(interrupt::on_leave(curtain.close, curtain.open))
 }
 
+/// What clap says: help and version are data, anything else an error of usage.
 fn usage(error: &clap::Error, world: &World) -> u8 {
     let text = error.render();
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

@@ -124,15 +124,9 @@ fn is_about_disk(text: &str) -> bool {
 
 /// What an engine says of a build when it is shut down in the middle of it.
 fn is_about_shutdown(text: &str) -> bool {
-    [
-        "transport is closing",
-        "error reading from server: EOF",
-        "context canceled",
-        "no active session",
-        "no active sessions",
-    ]
-    .iter()
-    .any(|sign| text.contains(sign))
+    ["transport is closing", "error reading from server: EOF", "context canceled", "no active session"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 fn unreachable_help(endpoint: &str, causes: &[String]) -> String {
@@ -169,7 +163,8 @@ pub fn from_bollard(what: &str, error: bollard::errors::Error) -> DockerError {
         B::DockerStreamError { error } => from_text(&what, &error),
         B::RequestTimeoutError => DockerError::Timeout { what, limit: super::LONG },
         B::IOError { err } => from_io(&what, err),
-        other => DockerError::Lost { what, message: chain(&other).join(": ") },
+        lost @ B::HyperResponseError { .. } => DockerError::Lost { what, message: chain(&lost).join(": ") },
+        other => DockerError::Infra { what, message: chain(&other).join(": ") },
     }
 }
 
@@ -179,6 +174,17 @@ pub fn from_io(what: &str, error: std::io::Error) -> DockerError {
         Ok(own) => own,
         Err(error) => DockerError::Lost { what: what.to_owned(), message: chain(&error).join(": ") },
     }
+}
+
+/// The engine stopped speaking before it had told of the image.
+pub fn without_image() -> DockerError {
+    DockerError::Lost { what: "the build".to_owned(), message: "the answer ended without an image".to_owned() }
+}
+
+/// What a failing step says of the engine rather than of itself: there is no room, or it is being shut down.
+pub fn of_engine(step: &str, message: &str) -> Option<DockerError> {
+    let known = from_text(&format!("step `{step}`"), message);
+    (known.is_lost() || matches!(known, DockerError::DiskFull { .. })).then_some(known)
 }
 
 /// Translates an HTTP status of the engine. Texts differ between engines, so the status decides where it can.

@@ -2,7 +2,8 @@
 //! of where changes come from.
 //!
 //! A service is ended only if what it reads is other than what it was started for. Where a task cannot join (its needs
-//! are computed, there is no room for it, it needs the terminal or a place that a service has), the round ends with the services, and they are started again in the next.
+//! are computed, there is no room for it, it needs the terminal or a place that a service has), the round ends with the
+//! services, and they are started again in the next.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ssh::Env;
 use super::target::check_root;
 use super::{Dialled, Forward, Master, RemoteError, Target, stdio};
-use crate::docker::endpoint::{self, DEFAULT_SOCKET, Endpoint};
+use crate::docker::endpoint::{self, DEFAULT_SOCKET, Endpoint, EndpointError};
 use crate::model::task::Host;
 use crate::model::{Diagnostic, Diagnostics, StopToken};
 
@@ -178,6 +178,25 @@ pub enum Way {
     Forward(Forward),
     /// Through the docker command line of the host.
     Dialled(Dialled),
+}
+
+/// As this person names an engine, and whether it sees the files of this machine: containers of environments are kept
+/// under that name. `reached` is a host with its name, `None` the engine that the docker command line would use.
+///
+/// # Errors
+/// The variables of the docker command line say nothing that can be understood.
+pub fn whereabouts(
+    reached: Option<(&str, &Reached)>,
+    around: Surroundings<'_>,
+) -> Result<(String, bool), EndpointError> {
+    let is_here = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(_));
+    match reached {
+        Some((name, reached)) => Ok((format!("host:{name}"), reached.way.is_none() && is_here(&reached.endpoint))),
+        None => {
+            let endpoint = endpoint::resolve(around.env, around.home)?;
+            Ok((endpoint.to_string(), is_here(&endpoint)))
+        }
+    }
 }
 
 impl Reached {

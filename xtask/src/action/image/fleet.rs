@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::action::Failure;
-use crate::docker::{Docker, Endpoint, Engine, endpoint};
+use crate::docker::{Docker, Engine, endpoint};
 use crate::exec::environment::Variables;
 use crate::model::task::Host;
 use crate::model::{Diagnostic, StopToken};
@@ -154,21 +154,14 @@ impl Fleet {
         home.docker.clone().ok_or_else(|| Diagnostic::error(format!("host `{}` cannot be reached", home.name)))
     }
 
-    /// As this person names the engine that holds everything, and whether it sees the files of this machine: containers
-    /// of environments are kept under that name.
-    ///
-    /// # Errors
-    /// The variables of the docker command line say nothing that can be understood.
+    /// [`hosts::whereabouts`] of the engine that holds everything.
     pub(super) fn whereabouts(&self, env: &Variables) -> Result<(String, bool), Diagnostic> {
-        let home = &self.members[self.home];
-        if let Some(reached) = &home.reached {
-            let is_here = reached.way.is_none() && matches!(reached.endpoint, Endpoint::Unix(_));
-            return Ok((format!("host:{}", home.name), is_here));
-        }
+        let host = &self.members[self.home];
         let lookup = |name: &str| env.get(OsStr::new(name)).cloned();
-        let folder = lookup("HOME").map(PathBuf::from);
-        let endpoint = endpoint::resolve(&lookup, folder.as_deref()).map_err(Diagnostic::from)?;
-        Ok((endpoint.to_string(), matches!(endpoint, Endpoint::Unix(_))))
+        let home = lookup("HOME").map(PathBuf::from);
+        let around = Surroundings { env: &lookup, home: home.as_deref() };
+        let reached = host.reached.as_ref().map(|reached| (&*host.name, reached));
+        hosts::whereabouts(reached, around).map_err(Diagnostic::from)
     }
 
     /// What the docker command line must find in its environment to use the engine that holds everything.

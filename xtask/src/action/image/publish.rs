@@ -43,14 +43,13 @@ pub(super) fn wanted(
         refuse_untested(call, image, key)?;
         let labels = description(services, call, image, version.as_ref())?;
         let mut tags = names(services, call, stack, (image, plan))?;
-        if image.platforms.len() < 2 {
-            add_found(services, call, stack, (image, plan), &mut tags)?;
-        }
-        // An image of several platforms gets its plain tags when all of them are joined: nobody pulls half of it.
-        if let (true, Some(platform)) = (image.platforms.len() > 1, image.platforms.first()) {
+        if let [platform, _, ..] = &image.platforms[..] {
+            // An image of several platforms gets its plain tags when all of them are joined: nobody pulls half of it.
             for name in &mut tags {
                 name.tag = tags::checked(tags::platform_tag(&name.tag, platform))?;
             }
+        } else {
+            add_found(services, call, stack, (image, plan), &mut tags)?;
         }
         wanted.push(Wanted {
             image: label(stack, image, plan),

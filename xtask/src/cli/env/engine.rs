@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::action::image::Services;
 use crate::cli::args::FileArgs;
 use crate::cli::project::{self, Place, Read};
 use crate::docker::Docker;
-use crate::docker::endpoint::{self, Endpoint};
 use crate::environment::{Folders, Pool};
 use crate::model::{Diagnostic, Diagnostics, StopToken};
 use crate::remote::hosts::{self, Reached, Source, Surroundings};
@@ -48,13 +48,13 @@ pub(super) fn open(
 ) -> Result<Opened, Diagnostics> {
     let place = project::find(file, world)?;
     let folders = Folders::open(&|name| world.var_os(name))?;
-    let Meant { reached, scope, world, read } = reach(&place, host, world, stop)?;
+    let Meant { reached, world, read } = reach(&place, host, world, stop)?;
     let lookup = |name: &str| world.var_os(name);
     let home = world.var_os("HOME").map(PathBuf::from);
-    let endpoint = endpoint::resolve(&lookup, home.as_deref()).map_err(Diagnostic::from)?;
-    let is_forwarded = reached.as_ref().is_some_and(|reached| reached.way.is_some());
-    let is_here = matches!(endpoint, Endpoint::Unix(_)) && !is_forwarded;
-    let scope = scope.unwrap_or_else(|| endpoint.to_string());
+    let around = Surroundings { env: &lookup, home: home.as_deref() };
+    let meant = reached.as_ref().map(|(name, reached)| (&**name, reached));
+    let (scope, is_here) = hosts::whereabouts(meant, around).map_err(Diagnostic::from)?;
+    let reached = reached.map(|(_, reached)| reached);
     let read = read.map_or_else(|| project::read(&place, &world, &project::LoadOptions::default()), Ok)?;
     let docker = read.environments.engine()?;
     Ok(Opened { place, read, docker, folders, scope, is_here, world, _reached: reached })
@@ -62,10 +62,8 @@ pub(super) fn open(
 
 /// The engine that is meant.
 struct Meant {
-    /// `None` for the one that the docker command line would use anyway.
-    reached: Option<Reached>,
-    /// As this person names it, if it has a name.
-    scope: Option<String>,
+    /// With the name of its host; `None` for the one that the docker command line would use anyway.
+    reached: Option<(Arc<str>, Reached)>,
     world: World,
     /// The repository, where it was read for just this engine.
     read: Option<Read>,
@@ -86,11 +84,11 @@ fn reach(place: &Place, host: Option<&str>, world: &World, stop: &StopToken) -> 
     // From here on, nothing else chooses.
     inner.env.insert(hosts::CHOICE[0].into(), "default".into());
     let Some(entry) = chosen.into_iter().next().filter(|entry| entry.source != Source::Default) else {
-        return Ok(Meant { reached: None, scope: None, world: inner, read: Some(read) });
+        return Ok(Meant { reached: None, world: inner, read: Some(read) });
     };
     let programs: Vec<(OsString, OsString)> =
         world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let reached = entry.reach(around, &programs, stop).map_err(|error| error.diagnostic())?;
     inner.env.extend(reached.variables().into_iter().map(|(name, value)| (name.into(), value)));
-    Ok(Meant { reached: Some(reached), scope: Some(format!("host:{}", entry.name)), world: inner, read: None })
+    Ok(Meant { reached: Some((entry.name.clone(), reached)), world: inner, read: None })
 }

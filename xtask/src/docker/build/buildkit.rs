@@ -22,6 +22,7 @@ use super::{BuildEvent, BuildRequest, BuildResult, query};
 use crate::docker::DockerError;
 use crate::docker::answer::Lines;
 use crate::docker::dial::Dialer;
+use crate::docker::error::without_image;
 
 /// Builds; dropping the future ends the build on the engine.
 pub async fn build(
@@ -84,10 +85,7 @@ async fn converse(
     match (error, image) {
         (Some(message), _) => Err(progress.error(&message)),
         (None, Some(image)) => Ok((image, progress)),
-        (None, None) => Err(DockerError::Lost {
-            what: "the build".to_owned(),
-            message: "the answer ended without an image".to_owned(),
-        }),
+        (None, None) => Err(without_image()),
     }
 }
 

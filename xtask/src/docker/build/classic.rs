@@ -20,7 +20,7 @@ use super::tree::{Fault, Tree};
 use super::{BuildEvent, BuildRequest, BuildResult, StepState, query, tarball};
 use crate::docker::answer::{Lines, Tail, number_after};
 use crate::docker::dial::Dialer;
-use crate::docker::error::from_text;
+use crate::docker::error::{from_text, of_engine, without_image};
 use crate::docker::{Credentials, DockerError};
 use crate::model::Stream;
 
@@ -127,13 +127,7 @@ where
     if let Some(event) = steps.end() {
         let _ = events.send(event).await;
     }
-    match image {
-        Some(image) => Ok((image, steps)),
-        None => Err(DockerError::Lost {
-            what: "the build".to_owned(),
-            message: "the answer ended without an image".to_owned(),
-        }),
-    }
+    image.map(|image| (image, steps)).ok_or_else(without_image)
 }
 
 fn is_about_text(message: &str) -> bool {
@@ -265,24 +259,19 @@ impl Steps {
     fn fail(&mut self, message: &str) -> (Option<BuildEvent>, DockerError) {
         let Some(current) = self.current.take() else { return (None, from_text("the build", message)) };
         let event = current.event(StepState::Failed { message: message.to_owned() });
+        let failed = |exit_code| DockerError::BuildFailed {
+            step: current.name.to_string(),
+            exit_code,
+            tail: current.tail.lines(),
+            message: message.to_owned(),
+        };
         let error = match number_after(message, "non-zero code:") {
             None if current.name.starts_with("FROM ") => base_missing(&current.name[5..], message),
-            None if is_of_engine(&current.name, message) => from_text(&format!("step `{}`", current.name), message),
-            exit_code => DockerError::BuildFailed {
-                step: current.name.to_string(),
-                exit_code,
-                tail: current.tail.lines(),
-                message: message.to_owned(),
-            },
+            None => of_engine(&current.name, message).unwrap_or_else(|| failed(None)),
+            exit_code => failed(exit_code),
         };
         (Some(event), error)
     }
-}
-
-/// Whether it is the engine that could not go on, rather than the step.
-fn is_of_engine(name: &str, message: &str) -> bool {
-    let known = from_text(name, message);
-    matches!(known, DockerError::DiskFull { .. }) || known.is_lost()
 }
 
 fn base_missing(image: &str, message: &str) -> DockerError {

@@ -9,7 +9,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexS
 use super::{BuildEvent, StepState};
 use crate::docker::DockerError;
 use crate::docker::answer::{Tail, number_after};
-use crate::docker::error::from_text;
+use crate::docker::error::{from_text, of_engine};
 use crate::model::Stream;
 
 /// What is known of the steps of a build.
@@ -101,8 +101,9 @@ impl Progress {
     /// The error that the engine's last word stands for.
     pub fn error(&self, message: &str) -> DockerError {
         // Steps that are given up for want of room fail in any order.
-        if let Some(step) = self.steps.values().find(|step| is_for_want_of_room(&step.error)) {
-            return from_text(&format!("step `{}`", step.name), &step.error);
+        let full = |step: &Step| step.of_engine().filter(|error| matches!(error, DockerError::DiskFull { .. }));
+        if let Some(error) = self.steps.values().find_map(full) {
+            return error;
         }
         let Some(step) = self.failed.as_ref().and_then(|digest| self.steps.get(digest)) else {
             return without_step(message);
@@ -115,19 +116,12 @@ impl Progress {
         if step.name.starts_with("[internal]") {
             return without_step(message);
         }
-        let exit_code = number_after(&step.error, "exit code:");
-        if exit_code.is_none() {
-            let known = from_text(&format!("step `{}`", step.name), &step.error);
-            if known.is_lost() {
-                return known;
-            }
-        }
-        DockerError::BuildFailed {
+        step.of_engine().unwrap_or_else(|| DockerError::BuildFailed {
             step: step.name.to_string(),
-            exit_code,
+            exit_code: step.exit_code(),
             tail: step.tail.lines(),
             message: step.error.clone(),
-        }
+        })
     }
 }
 
@@ -145,6 +139,16 @@ impl Step {
             error: String::new(),
             tail: Tail::default(),
         }
+    }
+
+    /// Of the program that it ran, if that is how it ended.
+    fn exit_code(&self) -> Option<i64> {
+        number_after(&self.error, "exit code:")
+    }
+
+    /// What its error says of the engine, if it is not its own.
+    fn of_engine(&self) -> Option<DockerError> {
+        if self.exit_code().is_some() { None } else { of_engine(&self.name, &self.error) }
     }
 
     fn event(&self, state: StepState) -> BuildEvent {
@@ -180,10 +184,6 @@ fn seconds(from: Option<&Timestamp>, to: Option<&Timestamp>) -> f64 {
         }
         _ => 0.0,
     }
-}
-
-fn is_for_want_of_room(error: &str) -> bool {
-    number_after(error, "exit code:").is_none() && matches!(from_text("", error), DockerError::DiskFull { .. })
 }
 
 fn base_missing(image: &str, message: &str) -> DockerError {

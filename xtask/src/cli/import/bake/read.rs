@@ -157,7 +157,7 @@ pub(in super::super) fn from_json(
     for (key, target) in targets {
         let fields = target.map().unwrap_or_default().iter().filter(|(_, node)| !node.is_null());
         let fields = fields
-            .map(|(field, node)| (field.key().to_owned(), Field { value: json(node), place: field.place.clone() }))
+            .map(|(field, node)| (field.key().to_owned(), Field { value: node.json(), place: field.place.clone() }))
             .collect();
         bake.targets.push(Target { name: key.key().to_owned(), place: key.place.clone(), fields });
     }
@@ -167,11 +167,6 @@ pub(in super::super) fn from_json(
         bake.groups.push(Group { name: key.key().to_owned(), place: key.place.clone(), members });
     }
     Ok(bake)
-}
-
-/// Numbers as they are written, which is what a build arg needs.
-fn json(node: &Node) -> serde_json::Value {
-    node.json()
 }
 
 fn written(file: &Node, name: &str) -> Result<File, Diagnostics> {
