@@ -41,7 +41,7 @@ impl Engine {
 impl Docker {
     /// Asks the engine who it is.
     pub fn engine(&self) -> Result<Engine, DockerError> {
-        let version = ask(self.endpoint(), self.api.version())?;
+        let version = self.greet()?;
         let info = ask(self.endpoint(), self.api.info())?;
         let api = api_version(version.api_version.as_deref().unwrap_or_default());
         let buildkit = has_buildkit(&version);
@@ -60,12 +60,21 @@ impl Docker {
         })
     }
 
+    /// The first question. A connection that ends before its answer was never one to an engine: a port that wants a
+    /// certificate, for one, ends it at any point of the first exchange.
+    fn greet(&self) -> Result<SystemVersion, DockerError> {
+        ask(self.endpoint(), self.api.version()).map_err(|error| match error {
+            DockerError::Lost { what, message } => DockerError::Unreachable { endpoint: what, causes: vec![message] },
+            other => other,
+        })
+    }
+
     /// Whether `build` can use BuildKit; the engine is asked at most once.
     pub fn has_buildkit(&self) -> Result<bool, DockerError> {
         if let Some(known) = self.buildkit.get() {
             return Ok(*known);
         }
-        let found = has_buildkit(&ask(self.endpoint(), self.api.version())?);
+        let found = has_buildkit(&self.greet()?);
         Ok(*self.buildkit.get_or_init(|| found))
     }
 }
