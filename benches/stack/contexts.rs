@@ -162,9 +162,55 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// How often a state is measured after each cold build.
+const REPEATS: usize = 5;
+
+/// Seconds and processor time of both, in one state of the folders.
+#[derive(Default)]
+struct Row {
+    times: [Vec<f64>; 2],
+    work: [Vec<f64>; 2],
+}
+
+/// Two equal folders, one for each builder.
+struct Pair<'a> {
+    docker: &'a Docker,
+    dockerfile: &'a str,
+    mine: Folder,
+    other: Folder,
+}
+
+impl Pair<'_> {
+    /// Measures both once; which is first depends on `turn`.
+    fn measure(&self, turn: usize, row: &mut Row) {
+        let mut manifest = Some(self.mine.manifest());
+        let (mut a, mut b) = (0.0, 0.0);
+        let before = processor();
+        let mut first = || {
+            rustix::fs::sync();
+            a = ours(self.docker, &self.mine, self.dockerfile, manifest.take().unwrap_or_default());
+        };
+        // What the one before has written must not be paid for by the next.
+        let mut second = || {
+            rustix::fs::sync();
+            b = theirs(&self.other, self.dockerfile);
+        };
+        if turn.is_multiple_of(2) {
+            (first(), second())
+        } else {
+            (second(), first())
+        };
+        let after = processor();
+        row.times[0].push(a);
+        row.times[1].push(b);
+        row.work[0].push(after.0 - before.0);
+        row.work[1].push(after.1 - before.1);
+    }
+}
+
 pub fn table(numbers: &[usize]) {
     let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
-    let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 2));
+    let (files, bytes, rounds) = (number(0, 50_000), number(1, 500) << 20, number(2, 3));
     let endpoint = endpoint::resolve(&|name| std::env::var_os(name), None).expect("an endpoint");
     let docker = Docker::connect(&endpoint).expect("a client");
     let home = tempfile::tempdir().expect("a folder");
@@ -172,38 +218,26 @@ pub fn table(numbers: &[usize]) {
     for shape in [Shape::Many, Shape::Big] {
         for copy_all in [true, false] {
             let dockerfile = if copy_all { "FROM scratch\nCOPY . /x\n" } else { "FROM scratch\nCOPY small.txt /x\n" };
-            let (mut times, mut work) = ([const { Vec::new() }; 6], [const { Vec::new() }; 6]);
+            let mut rows: [Row; 3] = Default::default();
             for round in 0..rounds {
                 let seed = (round as u64 + 1) * 1_000_003 + u64::from(std::process::id());
-                let mine = Folder::create(&home.path().join(format!("mine{round}")), shape, files, bytes, seed);
-                let other =
-                    Folder::create(&home.path().join(format!("other{round}")), shape, files, bytes, seed + 500_000);
-                for phase in 0..3 {
-                    if phase == 2 {
-                        mine.touch(copy_all, 2 * round);
-                        other.touch(copy_all, 2 * round + 1);
-                    }
-                    let manifest = mine.manifest();
-                    let both = |first: &mut dyn FnMut(), second: &mut dyn FnMut()| {
-                        if round % 2 == 0 { (first(), second()) } else { (second(), first()) }
-                    };
-                    let (mut a, mut b, mut manifest) = (0.0, 0.0, Some(manifest));
-                    let before = processor();
-                    both(
-                        &mut || a = ours(&docker, &mine, dockerfile, manifest.take().unwrap_or_default()),
-                        &mut || b = theirs(&other, dockerfile),
-                    );
-                    let after = processor();
-                    work[2 * phase].push(after.0 - before.0);
-                    work[2 * phase + 1].push(after.1 - before.1);
-                    times[2 * phase].push(a);
-                    times[2 * phase + 1].push(b);
+                let folder = |name: &str, seed| {
+                    Folder::create(&home.path().join(format!("{name}{round}")), shape, files, bytes, seed)
+                };
+                let (mine, other) = (folder("mine", seed), folder("other", seed + 500_000));
+                let pair = Pair { docker: &docker, dockerfile, mine, other };
+                pair.measure(round, &mut rows[0]);
+                (0..REPEATS).for_each(|turn| pair.measure(turn, &mut rows[1]));
+                for turn in 0..REPEATS {
+                    let change = 2 * (round * REPEATS + turn);
+                    pair.mine.touch(copy_all, change);
+                    pair.other.touch(copy_all, change + 1);
+                    pair.measure(turn, &mut rows[2]);
                 }
-                let _ = (fs::remove_dir_all(&mine.path), fs::remove_dir_all(&other.path));
+                let _ = (fs::remove_dir_all(&pair.mine.path), fs::remove_dir_all(&pair.other.path));
             }
-            for (phase, name) in ["cold", "no-op", "one changed"].into_iter().enumerate() {
-                let (a, b) = (median(times[2 * phase].clone()), median(times[2 * phase + 1].clone()));
-                let (c, d) = (median(work[2 * phase].clone()), median(work[2 * phase + 1].clone()));
+            for (row, name) in rows.into_iter().zip(["cold", "no-op", "one changed"]) {
+                let ([a, b], [c, d]) = (row.times.map(median), row.work.map(median));
                 let copy = if copy_all { "COPY ." } else { "COPY small.txt" };
                 println!("{shape:?} {copy:14} {name:12} {a:8.3} {b:8.3}  {:.2}   {c:6.2} {d:6.2}", a / b);
             }
