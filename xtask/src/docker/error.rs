@@ -55,6 +55,9 @@ pub enum DockerError {
     /// The connection ended in the middle: the engine was stopped, restarted or killed, or the way to it is cut.
     #[error("{what}: the connection to the engine ended: {message}")]
     Lost { what: String, message: String },
+    /// An image that the build stood on was removed by somebody else in the middle of it.
+    #[error("{what}: an image of the builder's cache was removed meanwhile: {message}")]
+    Vanished { what: String, message: String },
     /// There is no room where the engine keeps its data.
     #[error("{what}: the disk of the engine is full: {message}")]
     DiskFull { what: String, message: String },
@@ -70,6 +73,11 @@ impl DockerError {
     /// Whether the engine went away, or cannot be reached: the same call may succeed when it is back.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Lost { .. })
+    }
+
+    /// Whether a build met something that will be otherwise when it is asked for again.
+    pub fn is_vanished(&self) -> bool {
+        matches!(self, Self::Vanished { .. })
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -102,6 +110,9 @@ impl From<DockerError> for Diagnostic {
             }
             DockerError::DiskFull { .. } => Self::error(message).help(MAKE_ROOM),
             DockerError::Lost { .. } => Self::error(message).help("see what happened to it: docker info"),
+            DockerError::Vanished { .. } => {
+                Self::error(message).help("see what removes images at the same time: docker events --filter type=image")
+            }
             DockerError::ChangedWhileBuilding { .. } => {
                 Self::error(message).help("run the same command again: the new content is then taken as a whole")
             }
@@ -181,9 +192,14 @@ pub fn without_image() -> DockerError {
     DockerError::Lost { what: "the build".to_owned(), message: "the answer ended without an image".to_owned() }
 }
 
-/// What a failing step says of the engine rather than of itself: there is no room, or it is being shut down.
+/// What a failing step says of the engine rather than of itself: there is no room, it is being shut down, or what the
+/// step before has made is gone (the classic builder holds it by nothing but its id).
 pub fn of_engine(step: &str, message: &str) -> Option<DockerError> {
-    let known = from_text(&format!("step `{step}`"), message);
+    let what = format!("step `{step}`");
+    if ["unable to find image \"sha256:", "No such image: sha256:"].iter().any(|sign| message.contains(sign)) {
+        return Some(DockerError::Vanished { what, message: message.to_owned() });
+    }
+    let known = from_text(&what, message);
     (known.is_lost() || matches!(known, DockerError::DiskFull { .. })).then_some(known)
 }
 
@@ -285,6 +301,9 @@ mod tests {
         assert!(matches!(from_text("x", "the disk is slow"), DockerError::Infra { .. }));
         let full = "failed to copy files: copy file range failed: no space left on device";
         assert!(matches!(from_text("x", full), DockerError::DiskFull { .. }));
+        let gone = "unable to find image \"sha256:62011da90e95\"";
+        assert!(of_engine("COPY a b", gone).is_some_and(|error| error.is_vanished()));
+        assert!(of_engine("COPY a b", "unable to find image \"debian\"").is_none());
         let closed = "failed to solve: rpc error: code = Unavailable desc = transport is closing";
         assert!(from_text("x", closed).is_lost());
     }

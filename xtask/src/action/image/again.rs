@@ -1,4 +1,5 @@
-//! A build that loses its engine is asked for again when the engine is back. Knows nothing of what is built.
+//! A build that loses its engine is asked for again when the engine is back, and so is one that loses a part of the
+//! builder's cache to somebody else. Knows nothing of what is built.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,10 @@ pub(super) fn build(
 ) -> Result<BuildResult, DockerError> {
     for again in 1..=AGAIN {
         let error = match docker.build(request, &mut |event| narrator.event(event), stop) {
+            Err(error) if error.is_vanished() => {
+                narrator.line(Stream::Stderr, &format!("{error}; the build is asked for again ({again} of {AGAIN})"));
+                continue;
+            }
             Err(error) if error.is_lost() => error,
             done => return done,
         };
