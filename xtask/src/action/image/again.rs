@@ -44,6 +44,25 @@ pub(super) fn build(
     docker.build(request, &mut |event| narrator.event(event), stop)
 }
 
+/// Asks something that is the same however often it is asked, such as to inspect or to tag, with the same patience.
+pub(super) fn ask<T>(
+    docker: &Docker,
+    patience: Duration,
+    stop: &StopToken,
+    mut question: impl FnMut() -> Result<T, DockerError>,
+) -> Result<T, DockerError> {
+    for _ in 0..AGAIN {
+        match question() {
+            Err(error) if error.is_lost() && !is_back(docker, patience, stop) => {
+                return Err(if stop.is_requested() { DockerError::Cancelled } else { error });
+            }
+            Err(error) if error.is_lost() => {}
+            done => return done,
+        }
+    }
+    question()
+}
+
 /// Whether it answers, now or within `patience`.
 fn is_back(docker: &Docker, patience: Duration, stop: &StopToken) -> bool {
     let begun = Instant::now();

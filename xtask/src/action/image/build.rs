@@ -224,7 +224,7 @@ impl ActionType for ImageBuild {
                 },
             };
             if let (Some(name), None) = (ImageRef::parse(&moving_name(image, plan)), &held.published) {
-                docker.tag(&held.id, &name).map_err(infra)?;
+                again::ask(&docker, again::PATIENCE, call.stop, || docker.tag(&held.id, &name)).map_err(infra)?;
             }
             keys.insert(plan.name.to_string(), key);
             entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
@@ -303,7 +303,7 @@ impl ImageBuild {
             }
             error => infra(error),
         })?;
-        let made = docker.image(&result.image).map_err(infra)?;
+        let made = again::ask(docker, patience, call.stop, || docker.image(&result.image)).map_err(infra)?;
         for (reference, layers) in &parents {
             if identity.dockerfile.target_base() == Some(reference.as_str()) && !made.layers.starts_with(layers) {
                 return Err(Failure::failed(
