@@ -32,9 +32,9 @@ impl Run<'_> {
         }
         self.options.steps.at(Step::Withdrawing);
         for id in &started {
-            self.project.db.withdraw(self.graph.name(*id))?;
-            self.project.records.entry(self.graph.name(*id).to_string()).or_default().attempt =
-                Some(LastAttempt::Running);
+            let record = self.project.records.entry(self.graph.name(*id).to_string()).or_default();
+            self.project.db.withdraw(self.graph.name(*id), record.success.as_ref())?;
+            record.attempt = Some(LastAttempt::Running);
         }
         // Durable before the first action: a killed run must not leave a record that still counts.
         self.commit()?;

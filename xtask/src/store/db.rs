@@ -1,20 +1,26 @@
 //! The state database: one record per task, and the history of runs. The one room that knows SQLite.
 //!
-//! Knows nothing of what a verdict is. WAL with `synchronous=NORMAL`: a killed process loses nothing; a power cut may
-//! lose the last commits, which is harmless since a record that reappears is for other inputs, or its targets differ.
-//! Every row carries a checksum of its own, because SQLite's pages have none; its lowest byte repeats what happened after
-//! the success, so that no single damaged bit makes a withdrawn record count.
+//! Knows nothing of what a verdict is. WAL with `synchronous=NORMAL`: a killed process loses nothing; a loss of power may
+//! take back the last commits. A record that reappears is harmless if its targets tell (see [`Success::is_shown`]); a
+//! run that withdraws others ends with the journal on the disk.
 
 mod connect;
+mod history;
+mod journal;
+mod seal;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use self::connect::{FORMAT, Problem, cannot_open, connect, is_damage, newer, quarantine};
-use crate::model::{Diagnostic, Digest, Outcome, RepoPath};
+pub use self::history::{RunRow, RunTaskRow};
+
+use self::connect::{Problem, cannot_open, connect, connect_read_only, is_damage, newer, quarantine};
+use self::journal::End;
+use self::seal::{attempt_code, checksum_of, record};
+use crate::model::{Diagnostic, Digest, RepoPath};
 use crate::profile::{self, Part};
 use crate::rebuild::{Fingerprint, LastAttempt, Trace};
 
@@ -41,26 +47,14 @@ pub struct Success {
     pub seconds: f64,
 }
 
-/// One run of the program.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunRow {
-    pub id: i64,
-    pub started: i64,
-    pub seconds: f64,
-    pub exit: u8,
-    pub command: String,
-}
-
-/// One task of one run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunTaskRow {
-    pub task: String,
-    pub outcome: Outcome,
-    pub seconds: f64,
-    /// JSON list of reasons.
-    pub reasons: String,
-    /// Of its fingerprint: the same key that failed and passed is a flaky task.
-    pub key: String,
+impl Success {
+    /// Whether files alone tell that it does not count any more: it has targets, and each is compared.
+    ///
+    /// What it was made from is compared in any case. If that is again as it was then, and so are all targets, then it
+    /// holds, whatever happened in between. What ran without targets may have changed what nobody can look at.
+    pub fn is_shown(&self) -> bool {
+        !self.trace.targets.is_empty() && self.trace.targets.iter().all(|target| target.digest.is_some())
+    }
 }
 
 /// From so many on, all records are read.
@@ -74,6 +68,8 @@ pub struct StateDb {
     file: Option<(PathBuf, u64)>,
     /// Changes when another connection writes.
     version: Option<i64>,
+    /// What has to reach the disk when it is closed.
+    end: End,
 }
 
 impl StateDb {
@@ -84,6 +80,7 @@ impl StateDb {
         let file = dir.join("state.db");
         std::fs::create_dir_all(&dir).map_err(|error| cannot_open(&error))?;
         let mut warnings = Vec::new();
+        let is_new = journal::is_absent(&file);
         let connection = match connect(&file) {
             Ok(connection) => connection,
             Err(Problem::Newer(found)) => return Err(newer(found)),
@@ -95,28 +92,27 @@ impl StateDb {
         };
         let number = number_of(&file).unwrap_or(0);
         let version = data_version(&connection);
-        let file = Some((file, number));
-        Ok((Self { connection: Some(connection), in_transaction: false, file, version }, warnings))
+        let mut db = Self::reading(Some(connection));
+        (db.file, db.version) = (Some((file, number)), version);
+        db.end = if is_new || !warnings.is_empty() { End::Whole } else { End::Any };
+        Ok((db, warnings))
     }
 
     /// Opens without ever writing: for dry runs, explain, list. Absent or unusable counts as empty.
     pub fn open_read_only(root: &Path) -> Result<Self, Diagnostic> {
         let file = root.join(super::STATE_DIR).join("state.db");
-        let empty = Self { connection: None, in_transaction: false, file: None, version: None };
         if !file.exists() {
-            return Ok(empty);
+            return Ok(Self::reading(None));
         }
-        // Without a leftover journal the file is whole by itself, and `immutable` keeps SQLite from making one.
-        let has_wal = file.with_extension("db-wal").metadata().is_ok_and(|meta| meta.len() > 0);
-        let suffix = if has_wal { "" } else { "?immutable=1" };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let uri = format!("file:{}{suffix}", percent(&file));
-        let Ok(connection) = Connection::open_with_flags(uri, flags) else { return Ok(empty) };
-        match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)) {
-            Ok(FORMAT) => Ok(Self { connection: Some(connection), in_transaction: false, file: None, version: None }),
-            Ok(found) if found > FORMAT => Err(newer(found)),
-            _ => Ok(empty),
+        match connect_read_only(&file) {
+            Ok(connection) => Ok(Self::reading(Some(connection))),
+            Err(Problem::Newer(found)) => Err(newer(found)),
+            Err(Problem::Other(_)) => Ok(Self::reading(None)),
         }
+    }
+
+    fn reading(connection: Option<Connection>) -> Self {
+        Self { connection, in_transaction: false, file: None, version: None, end: End::Any }
     }
 
     /// Whether somebody else has written since this was opened: a run inside one of our actions.
@@ -126,19 +122,24 @@ impl StateDb {
 
     /// Closes it: from now on it is empty.
     pub fn close(&mut self) {
+        let _watch = profile::enter(Part::Database);
         // What could not be written was told by the commit that tried.
         let _ = self.commit();
-        self.connection = None;
+        if let (Some(connection), Some((file, _))) = (self.connection.take(), &self.file) {
+            journal::close(connection, file, self.end);
+        }
     }
 
     /// Size, times and number of the database's files; to be asked for while it is closed.
     pub fn files(root: &Path) -> Vec<Option<(u64, i64, i64, u64)>> {
         let stat = |name: &str| {
             let path = RepoPath::from_root(format!("{}/{name}", super::STATE_DIR))?;
-            let stat = super::files::stat_now(root, &path)?;
-            Some((stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode))
+            super::files::stat_now(root, &path)
         };
-        ["state.db", "state.db-wal"].map(stat).into()
+        let file = stat("state.db").map(|stat| (stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode));
+        // SQLite sets the owner of a journal whenever it opens one.
+        let journal = stat("state.db-wal").map(|stat| (stat.size, stat.mtime_ns, 0, stat.inode));
+        vec![file, journal]
     }
 
     /// The stamp of the state below `root`, without opening more than it takes.
@@ -191,8 +192,11 @@ impl StateDb {
         bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
     }
 
-    /// Says that these tasks are about to run: from now on their records of success do not count.
-    pub fn withdraw(&mut self, task: &str) -> Result<(), Diagnostic> {
+    /// Says that a task is about to run: from now on its record of success, which is `old`, does not count.
+    pub fn withdraw(&mut self, task: &str, old: Option<&Success>) -> Result<(), Diagnostic> {
+        if old.is_some_and(|old| !old.is_shown()) {
+            self.end = self.end.max(End::OnDisk);
+        }
         self.execute(
             "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | 1, 1, 0)
              ON CONFLICT (name) DO UPDATE SET attempt = 1, checksum = (checksum & ~255) | 16 | 1 | (ignored << 3)",
@@ -233,6 +237,7 @@ impl StateDb {
 
     /// Removes the record; the mark `forgotten` stays, so that the next run can say why it runs.
     pub fn forget(&mut self, task: &str) -> Result<(), Diagnostic> {
+        self.end = self.end.max(End::OnDisk);
         self.execute(
             "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | 4, 4, 0)
              ON CONFLICT (name) DO UPDATE SET head = NULL, checksum = 16 | 4, parts = NULL, attempt = 4, ignored = 0",
@@ -242,74 +247,17 @@ impl StateDb {
 
     /// Removes every record.
     pub fn forget_all(&mut self) -> Result<(), Diagnostic> {
+        self.end = self.end.max(End::OnDisk);
         self.execute("DELETE FROM task", params![])
     }
 
     pub fn set_ignored(&mut self, task: &str, ignored: bool) -> Result<(), Diagnostic> {
+        self.end = self.end.max(End::OnDisk);
         self.execute(
             "INSERT INTO task (name, checksum, attempt, ignored) VALUES (?1, 16 | (?2 << 3), 0, ?2)
              ON CONFLICT (name) DO UPDATE SET ignored = ?2, checksum = (checksum & ~255) | 16 | attempt | (?2 << 3)",
             params![task, ignored],
         )
-    }
-
-    /// Adds a run to the history, with its tasks; keeps the last 200.
-    pub fn add_run(&mut self, run: &RunRow, tasks: &[RunTaskRow]) -> Result<(), Diagnostic> {
-        self.execute(
-            "INSERT INTO run (started, seconds, exit, command) VALUES (?1, ?2, ?3, ?4)",
-            params![run.started, run.seconds, run.exit, run.command],
-        )?;
-        let id = self.connection.as_ref().map_or(0, Connection::last_insert_rowid);
-        for task in tasks {
-            let outcome = serde_json::to_string(&task.outcome).unwrap_or_default();
-            self.execute(
-                "INSERT INTO run_task (run, task, outcome, seconds, reasons, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![id, task.task, outcome, task.seconds, task.reasons, task.key],
-            )?;
-        }
-        self.execute("DELETE FROM run WHERE id <= ?1 - 200", params![id])?;
-        self.execute("DELETE FROM run_task WHERE run <= ?1 - 200", params![id])
-    }
-
-    /// The last runs, newest first.
-    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Diagnostic> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let read = || -> rusqlite::Result<Vec<RunRow>> {
-            let mut statement =
-                connection.prepare("SELECT id, started, seconds, exit, command FROM run ORDER BY id DESC LIMIT ?1")?;
-            let rows = statement.query_map([limit as i64], |row| {
-                Ok(RunRow {
-                    id: row.get(0)?,
-                    started: row.get(1)?,
-                    seconds: row.get(2)?,
-                    exit: row.get(3)?,
-                    command: row.get(4)?,
-                })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|error| failed("read", &error))
-    }
-
-    /// The tasks of one run, in the order in which they ended.
-    pub fn run_tasks(&self, run: i64) -> Result<Vec<RunTaskRow>, Diagnostic> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let read = || -> rusqlite::Result<Vec<RunTaskRow>> {
-            let mut statement = connection
-                .prepare("SELECT task, outcome, seconds, reasons, key FROM run_task WHERE run = ?1 ORDER BY rowid")?;
-            let rows = statement.query_map([run], |row| {
-                let outcome: String = row.get(1)?;
-                Ok(RunTaskRow {
-                    task: row.get(0)?,
-                    outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Error),
-                    seconds: row.get(2)?,
-                    reasons: row.get(3)?,
-                    key: row.get(4)?,
-                })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|error| failed("read", &error))
     }
 
     /// Makes everything written since the last call durable, in one commit.
@@ -371,23 +319,8 @@ impl StateDb {
 
 impl Drop for StateDb {
     fn drop(&mut self) {
-        // Errors were reported by every earlier commit; at the end there is nobody left to tell.
-        let _ = self.commit();
+        self.close();
     }
-}
-
-/// A record with the name of its task, from its columns.
-fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Record)> {
-    let name: String = row.get(0)?;
-    let head: Option<Vec<u8>> = row.get(1)?;
-    let checksum: i64 = row.get(2)?;
-    let (attempt, ignored): (i64, bool) = (row.get(3)?, row.get(4)?);
-    let sum = head.as_ref().map_or(0, |head| checksum_of(&name, head));
-    if checksum != sum | seal(attempt, ignored) {
-        return Ok((name, Record::default()));
-    }
-    let success = head.and_then(|head| postcard::from_bytes(&head).ok());
-    Ok((name, Record { success, attempt: attempt_of(attempt), ignored }))
 }
 
 /// The number of a file on its file system.
@@ -401,51 +334,6 @@ fn data_version(connection: &Connection) -> Option<i64> {
 
 fn failed(verb: &str, error: &rusqlite::Error) -> Diagnostic {
     Diagnostic::error(format!("failed to {verb} `.xtask/state.db`")).cause(error)
-}
-
-fn checksum_of(name: &str, head: &[u8]) -> i64 {
-    let mut hasher = crate::model::digest::Hasher::new();
-    hasher.field(name.as_bytes()).field(head);
-    let digest = hasher.finish();
-    // The lowest byte is the seal.
-    digest.0[..8].iter().fold(0_i64, |number, byte| (number << 8) | i64::from(*byte)) & !255
-}
-
-/// The lowest byte of a checksum, as the statements above write it.
-fn seal(attempt: i64, ignored: bool) -> i64 {
-    16 | attempt | (i64::from(ignored) << 3)
-}
-
-fn attempt_code(attempt: LastAttempt) -> i64 {
-    match attempt {
-        LastAttempt::Running => 1,
-        LastAttempt::Failed => 2,
-        LastAttempt::Interrupted => 3,
-        LastAttempt::Forgotten => 4,
-    }
-}
-
-fn attempt_of(code: i64) -> Option<LastAttempt> {
-    match code {
-        0 => None,
-        2 => Some(LastAttempt::Failed),
-        3 => Some(LastAttempt::Interrupted),
-        4 => Some(LastAttempt::Forgotten),
-        _ => Some(LastAttempt::Running),
-    }
-}
-
-/// A path as part of a `file:` URI.
-fn percent(path: &Path) -> String {
-    use std::fmt::Write;
-    super::files::bytes(path.as_os_str()).iter().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            text.push(*byte as char);
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
 }
 
 #[cfg(test)]
@@ -467,9 +355,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut db, warnings) = StateDb::open(dir.path()).unwrap();
         assert!(warnings.is_empty());
-        db.withdraw("t").unwrap();
+        db.withdraw("t", None).unwrap();
         db.succeed("t", &success(), &Fingerprint::default()).unwrap();
-        db.withdraw("u").unwrap();
+        db.withdraw("u", None).unwrap();
         db.commit().unwrap();
         drop(db);
         let (db, _) = StateDb::open(dir.path()).unwrap();

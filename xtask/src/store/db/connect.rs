@@ -1,12 +1,14 @@
-//! Opens the file of the state: its layout, and what to do with one that is damaged, newer or not to be had. Knows
-//! nothing of what is in its rows.
+//! Opens the file of the state, to write or only to read: its layout, and what to do with one that is damaged, newer or
+//! not to be had. Knows nothing of what is in its rows.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::journal;
 use crate::model::Diagnostic;
+use crate::store::files::bytes;
 
 /// Of the layout below. A newer one is refused, an older one is discarded with a notice.
 pub(super) const FORMAT: i64 = 1;
@@ -48,11 +50,13 @@ pub(super) fn connect(file: &Path) -> Result<Connection, Problem> {
         return Err(Problem::Newer(found));
     }
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {CHECKPOINT};
-         PRAGMA application_id = {APPLICATION};"
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {CHECKPOINT};"
     ))?;
     if found < FORMAT {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {SCHEMA} {STAMP} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        ))?;
     }
     if connection.query_row("SELECT value FROM stamp", [], |row| row.get::<_, i64>(0)).is_err() {
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {STAMP} COMMIT;"))?;
@@ -71,6 +75,33 @@ pub(super) fn connect(file: &Path) -> Result<Connection, Problem> {
         drop(connection.prepare(statement)?);
     }
     Ok(connection)
+}
+
+/// Opens what is there now for reading, and writes nothing if that can be had.
+pub(super) fn connect_read_only(file: &Path) -> Result<Connection, Problem> {
+    // Without a journal the file is whole by itself, and `immutable` keeps SQLite from making one. With one, its index
+    // need only be read, or, where it is gone, has to be made.
+    let ways: &[&str] = if journal::length(file) > 0 { &["?readonly_shm=1", ""] } else { &["?immutable=1"] };
+    let mut result = Err(Problem::Other(rusqlite::Error::InvalidQuery));
+    for way in ways {
+        result = snapshot(&format!("file:{}{way}", percent(file)));
+        if !matches!(result, Err(Problem::Other(_))) {
+            break;
+        }
+    }
+    result
+}
+
+/// All that is read through it is of one moment.
+fn snapshot(uri: &str) -> Result<Connection, Problem> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.execute_batch("BEGIN")?;
+    match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
+        FORMAT => Ok(connection),
+        found if found > FORMAT => Err(Problem::Newer(found)),
+        _ => Err(Problem::Other(rusqlite::Error::InvalidQuery)),
+    }
 }
 
 const SCHEMA: &str = "
@@ -130,4 +161,17 @@ pub(super) fn cannot_open(error: &dyn std::fmt::Display) -> Diagnostic {
     Diagnostic::error("failed to open `.xtask/state.db`")
         .cause(error)
         .help("make the folder `.xtask` at the root writable")
+}
+
+/// A path as part of a `file:` URI.
+fn percent(path: &Path) -> String {
+    use std::fmt::Write;
+    bytes(path.as_os_str()).iter().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            text.push(*byte as char);
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
 }
