@@ -68,7 +68,9 @@ fn each_key_does_what_the_status_line_says() {
         ("last run failed", "", ""),
         (KEYS, "key", "e"),
         ("bad: its last run failed", "", ""),
-        (KEYS, "write", "good.txt=2"),
+        // What an editor leaves beside a file is not worth a word.
+        (KEYS, "write", ".good.swp=2"),
+        ("", "write", "good.txt=2"),
         ("changed  `good.txt`", "", ""),
         // Only `good` ran, and `bad` is not forgotten.
         ("ok  good", "", ""),
@@ -78,6 +80,8 @@ fn each_key_does_what_the_status_line_says() {
         ("ok  bad", "", ""),
         ("1 ran in", "", ""),
         // Nothing is left to mend.
+        (KEYS, "key", "r"),
+        ("nothing  no task failed", "", ""),
         (KEYS, "key", "e"),
         ("nothing would run", "", ""),
         (KEYS, "key", "\r"),
@@ -115,7 +119,8 @@ fn beside_a_service_each_key_does_the_same_and_the_service_goes_on() {
         ("", "key", "r"),
         ("ok  bad", "", ""),
         ("done  1 ran in", "", ""),
-        ("watching  last run done", "key", "e"),
+        ("watching  last run done", "key", "r"),
+        ("nothing  no task failed", "key", "e"),
         ("nothing else would run", "", ""),
         (KEYS, "key", "\r"),
         ("up to date", "", ""),

@@ -93,6 +93,30 @@ fn a_failure_waits_for_its_inputs() {
     assert!(round.finished.contains(&("after".into(), "ran".into())), "{round:?}");
 }
 
+/// What needs a task that failed in an earlier round is no success.
+#[test]
+fn what_a_failure_keeps_back_is_told_as_a_failure() {
+    let tasks = r#"
+version: 1
+tasks:
+  build: { file_dep: [in], targets: [out], actions: ["test -e flag && cp in out"] }
+  serve: { file_dep: [out, config], actions: ["cat out config"] }
+"#;
+    let space = Space::new(tasks);
+    space.write("in", "1");
+    space.write("config", "1");
+    let watch = space.watch(&["serve"]);
+    watch.round();
+    space.write("config", "2");
+    let round = watch.round();
+    assert_eq!((round.started(), round.exit), (vec![], Some(1)), "{round:?}");
+    assert_eq!(round.finished, [("serve".to_owned(), "unmet".to_owned())]);
+    space.write("flag", "");
+    space.write("in", "2");
+    let round = watch.round();
+    assert_eq!((round.started(), round.exit), (vec!["build", "serve"], Some(0)), "{round:?}");
+}
+
 /// Row W11: a broken file shows its error and the last good tasks stay; then the new ones are there.
 #[test]
 fn w11_a_broken_file_stops_nothing_and_a_good_one_is_read() {
@@ -101,11 +125,13 @@ fn w11_a_broken_file_stops_nothing_and_a_good_one_is_read() {
     watch.round();
     space.write("tasks.yaml", "version: 1\ntasks: { all: [\n");
     let round = watch.round();
-    assert_eq!(round.started(), [""; 0]);
+    assert_eq!((round.started(), round.broken), (vec![], true));
     space.write("left.txt", "22");
-    assert_eq!(watch.round().started(), ["after", "left"]);
+    let round = watch.round();
+    assert_eq!((round.started(), round.broken), (vec!["after", "left"], true));
     space.write("tasks.yaml", &CHAIN.replace("right/**", "new/**"));
-    assert_eq!(watch.round().started(), ["right"]);
+    let round = watch.round();
+    assert_eq!((round.started(), round.broken), (vec!["right"], false));
     space.write("new/a", "1");
     assert_eq!(watch.round().started(), ["right"]);
     // Nobody reads this any more, and the same bytes again change nothing.
@@ -133,7 +159,9 @@ tasks:
     space.write("far/two", "2");
     space.write("list", "far/one");
     let watch = space.watch(&[]);
-    assert_eq!(watch.round().started(), ["find", "use"]);
+    let first = watch.round();
+    assert_eq!(first.started(), ["find", "use"]);
+    assert_eq!(first.finished.len(), 2, "the second look at what came to light is silent: {first:?}");
     space.write("far/one", "11");
     assert_eq!(watch.round().started(), ["use"]);
     space.write("list", "far/two");

@@ -113,6 +113,10 @@ pub struct Round {
     pub finished: Vec<(String, String)>,
     /// Messages of problems.
     pub notices: Vec<String>,
+    /// The exit code of the last run in it.
+    pub exit: Option<u64>,
+    /// The files that say which tasks there are could not be understood.
+    pub broken: bool,
 }
 
 /// One start of a task.
@@ -152,7 +156,11 @@ impl Round {
             }
             Some("task_finished") => self.finished.push((text("task"), text("outcome"))),
             Some("notice") => self.notices.push(event.to_string()),
-            Some("watch_idle") => return false,
+            Some("run_finished") => self.exit = event["exit"].as_u64(),
+            Some("watch_idle") => {
+                self.broken = event["broken"] == true;
+                return false;
+            }
             _ => {}
         }
         true

@@ -112,6 +112,11 @@ impl Memory {
         any
     }
 
+    /// Of these paths, those that concern any task.
+    pub fn concerning<'p>(&self, project: &Project, paths: impl IntoIterator<Item = &'p RepoPath>) -> Vec<RepoPath> {
+        interest::concerning(project, &self.interests, paths)
+    }
+
     /// Marks these tasks.
     pub(super) fn touch_these(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
         self.touched.extend(tasks);

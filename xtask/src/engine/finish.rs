@@ -162,8 +162,17 @@ impl Run<'_> {
             2
         } else {
             let ignored = self.options.strict && any(Outcome::Ignored);
-            u8::from(any(Outcome::Failed) || teardown_failed || ignored)
+            u8::from(any(Outcome::Failed) || teardown_failed || ignored || self.is_kept_back())
         }
+    }
+
+    /// Whether a task was not run because of one that failed in an earlier round.
+    fn is_kept_back(&self) -> bool {
+        let is_bad = |need: &TaskId| {
+            self.assumed.contains(need) && self.outcome_of.get(need).is_some_and(|outcome| !outcome.is_good())
+        };
+        let unmet = self.outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Unmet);
+        unmet.into_iter().any(|(id, _)| self.all_needs(*id).iter().any(is_bad))
     }
 
     fn write_history(&mut self, exit: u8, duration: Duration) -> Result<(), Diagnostic> {

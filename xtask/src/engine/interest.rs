@@ -104,10 +104,28 @@ impl Interests {
 pub(super) fn concerned(project: &Project, interests: &Interests, changes: &Changes) -> HashSet<TaskId> {
     let mut found = HashSet::new();
     for path in &changes.paths {
-        let is_dir = on_disk_is_dir(&project.root, path) || project.files.knows_below(path);
-        interests.concerned(path, is_dir, &mut found);
+        interests.concerned(path, is_dir(project, path), &mut found);
     }
     found
+}
+
+/// The paths of these that concern any task: an editor's own files come and go beside them.
+pub(super) fn concerning<'p>(
+    project: &Project,
+    interests: &Interests,
+    paths: impl IntoIterator<Item = &'p RepoPath>,
+) -> Vec<RepoPath> {
+    let mut found = HashSet::new();
+    let concerns = |path: &&RepoPath| {
+        found.clear();
+        interests.concerned(path, is_dir(project, path), &mut found);
+        !found.is_empty()
+    };
+    paths.into_iter().filter(concerns).cloned().collect()
+}
+
+fn is_dir(project: &Project, path: &RepoPath) -> bool {
+    on_disk_is_dir(&project.root, path) || project.files.knows_below(path)
 }
 
 fn on_disk_is_dir(root: &Path, path: &RepoPath) -> bool {

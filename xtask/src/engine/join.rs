@@ -99,6 +99,8 @@ impl Run<'_> {
         self.epoch += 1;
         self.project.files.next_epoch();
         if !paths.is_empty() {
+            let memory = self.memory.as_deref();
+            let paths = memory.map(|memory| memory.concerning(self.project, &paths)).unwrap_or_default();
             let shown = paths.iter().take(3).map(RepoPath::lossy).collect();
             self.emit(Event::WatchChanged { paths: shown, total: paths.len(), rescan: false });
         }

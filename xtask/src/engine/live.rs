@@ -95,8 +95,10 @@ impl Run<'_> {
         self.project.files.next_epoch();
         for id in running.iter().filter(|id| touched.contains(id) || changes.anything) {
             if self.is_outdated(*id) {
-                let paths = words::list(changes.paths.iter().take(3).map(RepoPath::lossy));
-                self.stop_one(*id, Ending::Again(paths));
+                let paths = changes.paths.iter().filter(|path| self.concerns(*id, path)).take(3);
+                let paths = words::list(paths.map(RepoPath::lossy));
+                let what = if paths.is_empty() { "what it needs".to_owned() } else { paths };
+                self.stop_one(*id, Ending::Again(what));
             }
         }
         self.others_wait |= changes.anything || changes.reload;

@@ -68,6 +68,9 @@ impl Run<'_> {
         self.note_outcomes();
         let Some(memory) = self.memory.as_deref_mut() else { return wishes };
         let wanted = if wishes.contains(&Wish::All) { memory.all_again() } else { memory.bad_again() };
+        if wanted.is_empty() {
+            self.emit(Event::WatchNoneFailed);
+        }
         let runs = |id: &TaskId| self.scheduler.state(id.0) == State::Running;
         self.joining.waiting.extend(wanted.into_iter().filter(|id| !runs(id)));
         if wishes.contains(&Wish::All) {
@@ -105,7 +108,9 @@ impl Run<'_> {
                 State::Unwanted | State::Done(_) => {}
             }
         }
-        status.changed = self.joining.paths.iter().take(3).map(RepoPath::lossy).collect();
+        let memory = self.memory.as_deref();
+        let changed = memory.map(|memory| memory.concerning(self.project, &self.joining.paths)).unwrap_or_default();
+        status.changed = changed.iter().take(3).map(RepoPath::lossy).collect();
         status.would_run = self.only_services().then(|| self.would_run());
         status
     }

@@ -173,7 +173,8 @@ fn one(job: &Job, screen: &Screen, action: &Action, done: &mut Progress, start: 
     let (exit, ran) = process(job, screen, action, start)?;
     let Ran { stdout, result, leaky } = ran;
     done.result = Some(result);
-    if leaky {
+    // Of a process that we ended ourselves, those whom it started are ended with it.
+    if leaky && exit != Exit::Stopped {
         done.leaky = Some(
             Diagnostic::warning(format!("task `{}` left processes behind; they were ended", job.task.name))
                 .at(action.place.clone()),

@@ -61,6 +61,7 @@ impl Exit {
         let error = Diagnostic::error(format!("{subject} {}: {}", self.verb(), self.describe()));
         Some(match self {
             Self::Code(0) => return None,
+            Self::Stopped => Diagnostic::error(format!("{subject} was interrupted")),
             Self::Code(126) => error.note("code 126 of a shell means that a file is not executable"),
             Self::Code(127) => error.note("code 127 of a shell means that a program was not found"),
             Self::NotFound { path, .. } if !path.is_empty() => {
@@ -78,7 +79,6 @@ impl Exit {
 
     fn verb(&self) -> &'static str {
         match self.outcome() {
-            Outcome::Interrupted => "was interrupted",
             Outcome::Error => "could not be executed",
             _ => "failed",
         }
@@ -144,6 +144,7 @@ mod tests {
             missing.diagnostic("task `a`").unwrap().to_string(),
             "error: task `a` could not be executed: program `nope` was not found\n  note: searched PATH: /bin:/usr/bin"
         );
+        assert_eq!(Exit::Stopped.diagnostic("task `a`").unwrap().to_string(), "error: task `a` was interrupted");
         assert_eq!(Exit::TimedOut(Duration::from_millis(1500)).describe(), "timed out after 1.5 s");
     }
 }

@@ -198,6 +198,8 @@ pub enum Event {
     },
     /// A person asked for more while tasks run, and gets it after this run: a look at everything, or the failed tasks.
     WatchQueued { failed_only: bool },
+    /// A person asked for the failed tasks, and there are none.
+    WatchNoneFailed,
     /// A person asked what is going on while tasks run.
     WatchStatus(Box<WatchStatus>),
     /// Watch has nothing to do.
@@ -206,6 +208,8 @@ pub enum Event {
         keys: bool,
         /// How many tasks failed when they ran last, or could not run because of those.
         bad: usize,
+        /// What says which tasks there are cannot be understood: they are those of before.
+        broken: bool,
     },
     RunFinished {
         exit: u8,

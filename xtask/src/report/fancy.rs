@@ -342,7 +342,7 @@ error: task `test:b` failed: 1 of 2 checks failed
   note: full output is in `.xtask/logs/test:b.log`
       failed  1 failed, 1 ran, 1 up to date in 1m 12s, 3m 04s saved";
         assert_eq!(seen(&tape), end);
-        fancy.event(&Event::WatchIdle { keys: false, bad: 1 });
+        fancy.event(&Event::WatchIdle { keys: false, bad: 1, broken: false });
         assert!(seen(&tape).ends_with("s saved"));
         fancy.finish();
         assert!(seen(&tape).ends_with("s saved"));
@@ -358,7 +358,7 @@ error: task `test:b` failed: 1 of 2 checks failed
         wait_until(&tape, |seen| seen.ends_with(&format!("left\nwatching\n{keys}")));
         fancy.event(&failed("build", 2_000, "no"));
         fancy.event(&ended(1, Counts { failed: 1, ..Counts::default() }));
-        fancy.event(&Event::WatchIdle { keys: true, bad: 1 });
+        fancy.event(&Event::WatchIdle { keys: true, bad: 1, broken: false });
         let end = format!("\nwaiting  last run failed, 1 to mend\n{keys}");
         assert!(seen(&tape).ends_with(&end), "{}", seen(&tape));
         fancy.event(&Event::WatchChanged { paths: vec!["a.c".into()], total: 3, rescan: false });

@@ -100,7 +100,8 @@ pub fn to_json(event: &Event) -> Value {
         ),
         Event::WatchQueued { failed_only } => ("watch_queued", json!({ "failed_only": failed_only })),
         Event::WatchStatus(status) => ("watch_status", watch_status(status)),
-        Event::WatchIdle { bad, .. } => ("watch_idle", json!({ "bad": bad })),
+        Event::WatchNoneFailed => ("watch_none_failed", json!({})),
+        Event::WatchIdle { bad, broken, .. } => ("watch_idle", json!({ "bad": bad, "broken": broken })),
         Event::RunFinished { exit, counts: all, duration, saved } => (
             "run_finished",
             json!({

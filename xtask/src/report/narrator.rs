@@ -143,6 +143,7 @@ impl Narrator {
             Event::WatchChanged { .. }
             | Event::WatchIdle { .. }
             | Event::WatchQueued { .. }
+            | Event::WatchNoneFailed
             | Event::WatchStatus(_) => to_err(self.watch(event)),
             Event::WatchServing { .. }
             | Event::TasksJoined { .. }
@@ -261,7 +262,11 @@ impl Narrator {
             }
             Outcome::Ignored => self.unless(quiet, Tone::Dim, "ignored", task, &cause),
             Outcome::Skipped => self.unless(quiet, Tone::Dim, "skipped", task, &cause),
-            Outcome::Interrupted => self.unless(quiet, Tone::Warn, "interrupted", task, &cause),
+            Outcome::Interrupted => {
+                let known = format!("task `{task}` was interrupted");
+                let more = if cause == known { "" } else { &cause };
+                self.unless(quiet, Tone::Warn, "interrupted", task, more)
+            }
         };
         Said { err, block, ..Said::default() }
     }

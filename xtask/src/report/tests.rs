@@ -189,9 +189,10 @@ fn watch_has_its_lines() {
     let events = [
         Event::WatchChanged { paths: vec!["a".into(), "b".into()], total: 5, rescan: false },
         Event::WatchChanged { paths: vec![], total: 0, rescan: true },
-        Event::WatchIdle { keys: false, bad: 0 },
+        Event::WatchIdle { keys: false, bad: 0, broken: false },
     ];
-    let wanted = "     changed  `a` and `b` and 3 more\n     changed  everything was looked at again\n       waits  for changes\n";
+    let wanted =
+        "     changed  `a`, `b` and 3 more\n     changed  everything was looked at again\n       waits  for changes\n";
     assert_eq!(plain(|_| {}, &events).1, wanted);
 }
 

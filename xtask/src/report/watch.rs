@@ -9,6 +9,9 @@ use super::narrator::Narrator;
 use super::paint::{Paint, Tone};
 use super::{clean, layout, summary};
 
+/// After a broken edit.
+const BROKEN: &str = "with the last good tasks";
+
 /// What the last lines of a terminal say while a watch is on.
 #[derive(Debug, Default)]
 pub struct WatchLine {
@@ -17,6 +20,8 @@ pub struct WatchLine {
     last: Option<(Tone, &'static str)>,
     /// How many tasks are to mend.
     bad: usize,
+    /// The tasks are those of before, as their files cannot be understood.
+    broken: bool,
     /// What changed last.
     changed: String,
 }
@@ -29,7 +34,7 @@ impl WatchLine {
     pub fn follow(&mut self, event: &Event) {
         match event {
             Event::WatchChanged { paths, total, rescan } => self.changed = what_changed(paths, *total, *rescan),
-            Event::WatchIdle { bad, .. } => self.bad = *bad,
+            Event::WatchIdle { bad, broken, .. } => (self.bad, self.broken) = (*bad, *broken),
             Event::RunFinished { exit, counts, duration, saved }
             | Event::WatchServing { exit, counts, duration, saved, .. } => {
                 if let Event::WatchServing { bad, .. } = event {
@@ -51,6 +56,9 @@ impl WatchLine {
         if self.bad > 0 {
             row += &format!(", {}", paint.tone(Tone::Bad, &format!("{} to mend", self.bad)));
         }
+        if self.broken {
+            row += &format!(", {}", paint.tone(Tone::Bad, BROKEN));
+        }
         if !self.changed.is_empty() {
             row += &format!("  changed {}", self.changed);
         }
@@ -62,11 +70,14 @@ impl WatchLine {
 /// Paths as a part of a sentence.
 fn what_changed(paths: &[String], total: usize, rescan: bool) -> String {
     let more = total.saturating_sub(paths.len());
-    let paths = words::list(paths.iter().map(|path| clean::text(path, false)));
+    let shown: Vec<String> = paths.iter().map(|path| clean::text(path, false)).collect();
     match (rescan, more) {
         (true, _) => "anything".to_owned(),
-        (false, 0) => paths,
-        (false, more) => format!("{paths} and {more} more"),
+        (false, 0) => words::list(shown),
+        (false, more) => {
+            let ticked: Vec<String> = shown.iter().map(|path| format!("`{path}`")).collect();
+            format!("{} and {more} more", ticked.join(", "))
+        }
     }
 }
 
@@ -80,10 +91,12 @@ impl Narrator {
                 let detail = if *rescan { all() } else { what_changed(paths, *total, false) };
                 format!("{}  {detail}\n", head(Tone::Busy, "changed"))
             }
-            Event::WatchIdle { keys, bad } => {
+            Event::WatchNoneFailed => format!("{}  no task failed\n", head(Tone::Dim, "nothing")),
+            Event::WatchIdle { keys, bad, broken } => {
+                let broken = if *broken { format!(", {BROKEN}") } else { String::new() };
                 let bad = if *bad > 0 { format!(", {} to mend", words::count(*bad, "task")) } else { String::new() };
                 let keys = if *keys { " (enter: run all, r: run the failed ones, e: explain, q: quit)" } else { "" };
-                format!("{}  for changes{bad}{keys}\n", head(Tone::Dim, "waits"))
+                format!("{}  for changes{bad}{broken}{keys}\n", head(Tone::Dim, "waits"))
             }
             Event::WatchQueued { failed_only } => {
                 let what = if *failed_only { "the failed tasks" } else { "a look at everything" };
@@ -132,9 +145,10 @@ fn because(reasons: &[Reason]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::testing::taped;
+    use super::super::testing::{finished, taped};
     use super::super::{Reporter, json, plain};
     use super::*;
+    use crate::model::{Diagnostic, Outcome};
 
     #[test]
     fn a_person_hears_what_is_going_on() {
@@ -151,12 +165,24 @@ mod tests {
         let mut plain = plain::Plain::new(options);
         plain.event(&Event::WatchStatus(Box::new(status.clone())));
         plain.event(&Event::WatchQueued { failed_only: false });
+        plain.event(&Event::WatchNoneFailed);
+        let mut ended = finished("serve", Outcome::Interrupted, 0);
+        if let Event::TaskFinished { problem, .. } = &mut ended {
+            *problem = Some(Box::new(Diagnostic::error("task `serve` was interrupted")));
+        }
+        plain.event(&ended);
+        plain.event(&Event::WatchChanged { paths: vec!["a".into(), "b".into()], total: 5, rescan: false });
+        plain.event(&Event::WatchIdle { keys: false, bad: 1, broken: true });
         plain.event(&Event::WatchStatus(Box::new(quiet)));
         let wanted = "     running  serve             1m 12s, never ran
       queued  test              asked for by --always; its record was forgotten
      waiting  1 task for what they need
   next round  `a` and `b` changed
       queued  a look at everything, after this run
+     nothing  no task failed
+ interrupted  serve
+     changed  `a`, `b` and 3 more
+       waits  for changes, 1 task to mend, with the last good tasks
      running  serve             1m 12s, never ran
               nothing else would run: every other task is up to date
 ";

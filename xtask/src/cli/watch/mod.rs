@@ -3,6 +3,7 @@
 //! The watch decides nothing: it wakes the planner, whose verdicts come from contents. A broken edit of tasks.yaml or
 //! of the spec shows its errors, and the last good graph stays.
 
+mod beside;
 mod rounds;
 mod set;
 

@@ -1,12 +1,13 @@
 //! The rounds of a watch, one after the other: what wakes them, what they run, what is told afterwards. Knows nothing of
 //! terminals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::beside::{Caller, Discretion, Lending, Tell, say};
 use super::set::WatchSet;
 use super::{Callbacks, Inbox, Wake};
 use crate::cli::run::{self, Prepared};
@@ -159,7 +160,8 @@ impl<'a> Rounds<'a> {
     }
 
     pub fn idle(&mut self, keys: bool) {
-        self.reporter.event(&Event::WatchIdle { keys, bad: self.memory.bad_count(&self.prepared.project.graph) });
+        let bad = self.memory.bad_count(&self.prepared.project.graph);
+        self.reporter.event(&Event::WatchIdle { keys, bad, broken: self.broken });
     }
 
     /// Everything, once.
@@ -182,6 +184,8 @@ impl<'a> Rounds<'a> {
                 self.take_in(inbox.batches(), watcher);
                 if self.memory.touch_failed() {
                     self.run();
+                } else {
+                    self.reporter.event(&Event::WatchNoneFailed);
                 }
             }
         }
@@ -207,20 +211,23 @@ impl<'a> Rounds<'a> {
     /// Says what changed and marks what it concerns; reads the tasks again if they changed.
     fn take_in(&mut self, batches: Vec<Batch>, watcher: &Watcher) -> Taken {
         let mut changes = Changes::default();
-        let mut reload = false;
+        // Files that say which tasks there are.
+        let mut sources: BTreeSet<RepoPath> = BTreeSet::new();
         let problems = batches.iter().any(|batch| !batch.problems.is_empty());
         for batch in batches {
             self.reporter.diagnostics(&batch.problems);
-            let sources = self.prepared.sources.iter().filter_map(RepoPath::from_root);
-            reload |= sources.into_iter().any(|source| batch.touches(&source));
+            let read = self.prepared.sources.iter().filter_map(RepoPath::from_root);
+            sources.extend(read.filter(|source| batch.touches(source)));
             changes.merge(changes_of(&batch));
         }
-        let reload = reload && (self.broken || Sources::read(&self.prepared) != *self.last_read());
+        let reload = !sources.is_empty() && (self.broken || Sources::read(&self.prepared) != *self.last_read());
         let touched = self.memory.touch(&self.prepared.project, &changes);
         self.woken_by.clone_from(&changes);
         if touched || reload {
-            let total = changes.paths.len();
-            let paths = changes.paths.iter().take(3).map(RepoPath::lossy).collect();
+            let mut changed: BTreeSet<RepoPath> = if reload { sources } else { BTreeSet::new() };
+            changed.extend(self.memory.concerning(&self.prepared.project, &changes.paths));
+            let total = changed.len();
+            let paths = changed.iter().take(3).map(RepoPath::lossy).collect();
             self.reporter.event(&Event::WatchChanged { paths, total, rescan: changes.anything });
         }
         let to_run = touched | (reload && self.reload(watcher));
@@ -270,17 +277,22 @@ impl<'a> Rounds<'a> {
             self.watch_again(watcher);
             let paths = self.memory.computed_inputs().filter_map(|dep| RepoPath::from_root(&*dep.pattern)).collect();
             if self.memory.touch(&self.prepared.project, &Changes { paths, ..Changes::default() }) {
-                self.run();
+                self.run_telling(Tell::IfAnythingRuns);
             }
         }
     }
 
     /// Runs what is marked, and whatever that brings about.
     fn run(&mut self) {
+        self.run_telling(Tell::All);
+    }
+
+    fn run_telling(&mut self, tell: Tell) {
         let mut options = run::options(&self.prepared, self.words, self.stop);
         options.keep_going = !self.prepared.args.no_continue;
         options.news = Some(self.settler.clone().map_or_else(|| self.news.clone(), |settler| self.news.with(settler)));
         let reporter = &mut *self.reporter;
+        let mut discretion = Discretion::new(tell);
         let mut decided: HashMap<Arc<str>, bool> = HashMap::new();
         let mut started: Vec<(Arc<str>, bool)> = Vec::new();
         let caller = Caller {
@@ -291,7 +303,7 @@ impl<'a> Rounds<'a> {
         };
         // There is nothing to call for as long as nothing has run.
         let mut called = true;
-        let mut lending = Lending { terminal: self.terminal.clone(), to: None };
+        let mut lending = Lending::new(self.terminal.clone());
         let mut events = |event: Event| {
             lending.follow(&event);
             match &event {
@@ -303,7 +315,7 @@ impl<'a> Rounds<'a> {
                 }
                 _ => {}
             }
-            reporter.event(&event);
+            discretion.tell(&event, reporter);
             match &event {
                 Event::TaskFinished { outcome: Outcome::Ran | Outcome::Failed | Outcome::Error, .. } => called = false,
                 Event::WatchServing { exit, .. } if !called => {
@@ -364,71 +376,6 @@ impl<'a> Rounds<'a> {
         for line in &lines {
             say(self.reporter, self.world, line);
         }
-    }
-}
-
-/// Runs what a person wants after each round that did something, and after what ran beside services.
-struct Caller<'a> {
-    callbacks: &'a Callbacks,
-    world: &'a World,
-    root: PathBuf,
-    stop: &'a StopToken,
-}
-
-impl Caller<'_> {
-    /// The bell, and the command for a good or a bad end.
-    fn call(&self, reporter: &mut dyn Reporter, good: bool) {
-        if self.callbacks.bell {
-            let mut err = self.world.err.clone();
-            // A terminal that went away needs no bell.
-            let _ = std::io::Write::write_all(&mut err, b"\x07");
-        }
-        let command = if good { &self.callbacks.success } else { &self.callbacks.failure };
-        let Some(command) = command else { return };
-        let argv = ["sh", "-c", command].map(std::ffi::OsString::from).to_vec();
-        let env: Vec<_> = self.world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let spec = crate::exec::CommandSpec::new(argv, self.root.clone(), env);
-        let mut show = |_: crate::model::Stream, line: &[u8]| say(reporter, self.world, &String::from_utf8_lossy(line));
-        crate::exec::run(&spec, &mut show, &mut std::io::sink(), self.stop);
-    }
-}
-
-/// The terminal, as a task that is interactive has it from its start to its end.
-struct Lending {
-    terminal: Option<Hold>,
-    to: Option<Arc<str>>,
-}
-
-impl Lending {
-    fn follow(&mut self, event: &Event) {
-        let Some(terminal) = &self.terminal else { return };
-        match event {
-            Event::TaskStarted { task, interactive: true, .. } if self.to.is_none() => {
-                terminal.take();
-                self.to = Some(task.clone());
-            }
-            Event::TaskFinished { task, .. } if self.to.as_ref() == Some(task) => {
-                terminal.release();
-                self.to = None;
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Lending {
-    /// A run that broke off told of no end.
-    fn drop(&mut self) {
-        if let Some(terminal) = self.terminal.take().filter(|_| self.to.is_some()) {
-            terminal.release();
-        }
-    }
-}
-
-/// A line for a person.
-fn say(reporter: &mut dyn Reporter, world: &World, line: &str) {
-    if !reporter.say(line) {
-        world.err.line(line);
     }
 }
 
