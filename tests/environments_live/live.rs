@@ -128,6 +128,9 @@ fn a_watch_copies_what_a_copy_maps_and_builds_the_rest() {
     // Both may be one round, or one each.
     wait_for("both are there", || inside(&id, "cat /app/new/deep.txt /app/secret") == "new\ns2");
     assert_eq!(inside(&id, "stat -c '%a %u %g' /app/secret"), "604 7 8");
+    // What came after the build may go again.
+    std::fs::remove_file(lab.path(&format!("environments/{}/app/new/deep.txt", lab.name()))).expect("it was there");
+    wait_for("it is gone", || inside(&id, "ls -A /app/new").is_empty());
     while watch.events.recv_timeout(Duration::from_secs(1)).is_ok() {}
     // A touch is no change.
     write(&lab, "app/main.txt", "two\n");

@@ -44,9 +44,30 @@ impl Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     Nothing,
-    Copy(Vec<Landing>),
+    Copy(Moves),
     /// Why a copy would not be right.
     Build(String),
+}
+
+/// What goes where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    pub put: Vec<Landing>,
+    /// Gone, and never in the image of the container by way of the context. Right only where the engine says that the
+    /// place is not in that image at all.
+    pub remove: Vec<Landing>,
+}
+
+impl Moves {
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+
+    /// Without those whose place is of no use.
+    pub fn retain(&mut self, is_of_use: impl Fn(&Landing) -> bool) {
+        self.put.retain(&is_of_use);
+        self.remove.retain(&is_of_use);
+    }
 }
 
 /// Where a file or directory of the context goes.
@@ -82,8 +103,8 @@ impl<'d> Map<'d> {
         Self { dockerfile, steps, chain, base_folder: dockerfile.keeps_base_folder().then_some(folder) }
     }
 
-    /// What brings a container that was made of `old` to `new`.
-    pub fn act(&self, old: &Snapshot, new: &Snapshot) -> Act {
+    /// What brings a container that has what is in `old` to `new`. `image`: what its image was made of.
+    pub fn act(&self, old: &Snapshot, new: &Snapshot, image: Option<&Snapshot>) -> Act {
         if old == new {
             return Act::Nothing;
         }
@@ -91,17 +112,42 @@ impl<'d> Map<'d> {
             return Act::Build("the Dockerfile, its build args or its base changed".to_owned());
         }
         let writers = self.writers(new);
-        let mut copies = Vec::new();
+        let mut moves = Moves::default();
         for (path, value) in new.files.iter().filter(|(path, value)| old.files.get(*path) != Some(value)) {
             match self.landings(path, value, old.files.get(path), &writers) {
-                Ok(found) => copies.extend(found),
+                Ok(found) => moves.put.extend(found),
                 Err(why) => return Act::Build(why),
             }
         }
-        if let Some(gone) = old.files.keys().find(|path| !new.files.contains_key(*path)) {
-            return Act::Build(format!("`{gone}` is gone, and what was there before it is in the image's layers"));
+        for (path, value) in old.files.iter().filter(|(path, _)| !new.files.contains_key(*path)) {
+            match self.removals(path, value, image, &writers) {
+                Ok(found) => moves.remove.extend(found),
+                Err(why) => return Act::Build(why),
+            }
         }
-        if copies.is_empty() { Act::Nothing } else { Act::Copy(copies) }
+        if moves.is_empty() { Act::Nothing } else { Act::Copy(moves) }
+    }
+
+    /// Where one path that is gone stands; an error says why it cannot be taken away. What was in the context when the
+    /// image was built may lie over something of a lower layer, and nobody can tell.
+    fn removals(
+        &self,
+        path: &str,
+        value: &str,
+        image: Option<&Snapshot>,
+        writers: &HashMap<String, (usize, &str)>,
+    ) -> Result<Vec<Landing>, String> {
+        if image.is_none_or(|image| image.files.contains_key(path)) {
+            return Err(format!("`{path}` is gone, and what was there before it is in the image's layers"));
+        }
+        let before = value.to_owned();
+        let found = self.landings(path, value, Some(&before), &HashMap::new())?;
+        for landing in &found {
+            if landing.name_in_folder.is_some() || writers.contains_key(&landing.to) {
+                return Err(format!("`{path}` is gone, and something else may belong to `{}`", landing.to));
+            }
+        }
+        Ok(found)
     }
 
     /// Where one path goes, each place once; an error says why it cannot be copied.
@@ -226,19 +272,25 @@ impl Act {
     pub fn tell(&self) -> String {
         match self {
             Self::Nothing => "has it already".to_owned(),
-            Self::Copy(landings) => {
-                let shown = landings
-                    .iter()
-                    .take(3)
-                    .map(|landing| format!("{} to {} (COPY of line {})", landing.path, landing.to, landing.line));
-                let shown = shown.collect::<Vec<_>>().join(", ");
-                match landings.len() {
-                    0..=3 => format!("copy {shown}"),
-                    count => format!("copy {}: {shown}, …", words::count(count, "file")),
-                }
+            Self::Copy(moves) => {
+                let put = tell_some("copy", &moves.put, |one| {
+                    format!("{} to {} (COPY of line {})", one.path, one.to, one.line)
+                });
+                let remove = tell_some("remove", &moves.remove, |one| format!("{} ({} is gone)", one.to, one.path));
+                [put, remove].into_iter().flatten().collect::<Vec<_>>().join("; ")
             }
             Self::Build(why) => format!("build: {why}"),
         }
+    }
+}
+
+/// `copy a, b`, the first few of them; `None` if there are none.
+fn tell_some(verb: &str, landings: &[Landing], tell: impl Fn(&Landing) -> String) -> Option<String> {
+    let shown = landings.iter().take(3).map(tell).collect::<Vec<_>>().join(", ");
+    match landings.len() {
+        0 => None,
+        1..=3 => Some(format!("{verb} {shown}")),
+        count => Some(format!("{verb} {}: {shown}, …", words::count(count, "file"))),
     }
 }
 

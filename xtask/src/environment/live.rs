@@ -105,19 +105,65 @@ impl Notes {
     }
 }
 
-/// Writes files into a container. First it gets its other name.
+/// One thing to be taken away.
+pub struct Gone {
+    /// Absolute, in the container.
+    pub path: String,
+    /// Whose the folder around it is.
+    pub owner: (u32, u32),
+}
+
+/// Writes files into a container and takes others away. First it gets its other name.
 ///
 /// # Errors
 /// The container is gone, or cannot be written.
-pub fn copy(docker: &Docker, container: &Listed, files: &[File], stop: &StopToken) -> Result<(), LiveError> {
+pub fn copy(
+    docker: &Docker,
+    container: &Listed,
+    files: &[File],
+    gone: &[Gone],
+    stop: &StopToken,
+) -> Result<(), LiveError> {
     if !container.is_live() {
         docker.rename(&container.id, &format!("{NAME_START}{}", container.token))?;
+    }
+    remove(docker, &container.id, gone, stop)?;
+    if files.is_empty() {
+        return Ok(());
     }
     let folders = folders_of(docker, &container.id, files, stop)?;
     let archive = archive(files, &folders).map_err(|error| {
         LiveError::Told(Diagnostic::error("an archive of changed files cannot be made").cause(error))
     })?;
     docker.upload(&container.id, "/", Box::new(io::Cursor::new(archive)), stop)?;
+    Ok(())
+}
+
+/// Takes files away, and folders with nothing in them any more. Who does that has no more rights than the owner: even
+/// root may have none over others in such a container.
+fn remove(docker: &Docker, id: &str, gone: &[Gone], stop: &StopToken) -> Result<(), LiveError> {
+    let mut by_owner: BTreeMap<(u32, u32), Vec<String>> = BTreeMap::new();
+    for one in gone {
+        by_owner.entry(one.owner).or_default().push(one.path.clone());
+    }
+    let script = "for path; do if [ -d \"$path\" ] && [ ! -h \"$path\" ]; \
+                  then rmdir \"$path\" || [ -n \"$(ls -A \"$path\")\" ] || exit 1; \
+                  else rm -f \"$path\" || exit 1; fi; done";
+    for ((user, group), mut paths) in by_owner {
+        // What is in a folder comes before it.
+        paths.sort_by(|a, b| b.cmp(a));
+        let words = ["sh", "-c", script, "sh"].map(str::to_owned).into_iter().chain(paths);
+        let spec = ExecSpec {
+            command: words.collect(),
+            user: Some(format!("{user}:{group}")),
+            timeout: Some(LIMIT),
+            ..ExecSpec::default()
+        };
+        // Where there is no shell, this cannot be done either.
+        if docker.exec(id, &spec, &mut |_, _| {}, stop)? != 0 {
+            return Err(LiveError::ReadOnly);
+        }
+    }
     Ok(())
 }
 

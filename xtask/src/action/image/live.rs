@@ -16,7 +16,7 @@ use super::{KEY_LABEL, text};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::context::live::{Act, Landing, Map, Snapshot};
 use crate::docker::{ContainerState, Docker};
-use crate::environment::live::{self, After, File, LiveError, Notes};
+use crate::environment::live::{self, After, File, Gone, LiveError, Notes};
 use crate::environment::pool::{Listed, Pool};
 use crate::environment::{Folders, project_word};
 use crate::graph::Links;
@@ -194,24 +194,32 @@ impl EnvironmentLive {
         if !container.is_live() && key == Some(now.identity.key.digest) {
             return Ok(Act::Nothing);
         }
-        let old = match key {
-            _ if container.is_live() => self.read_note(&container_note(container)),
-            Some(key) => self.read_note(&image_note(&key)),
-            None => None,
-        };
+        let built_of = key.and_then(|key| self.read_note(&image_note(&key)));
+        let old = if container.is_live() { self.read_note(&container_note(container)) } else { built_of.clone() };
         let (Some(old), Some(new)) = (old, &now.snapshot) else { return Ok(unknown()) };
-        let act = Map::new(&now.identity.dockerfile, &image.workdir).act(&old, new);
-        let Act::Copy(landings) = act else { return Ok(act) };
+        let act = Map::new(&now.identity.dockerfile, &image.workdir).act(&old, new, built_of.as_ref());
+        let Act::Copy(mut moves) = act else { return Ok(act) };
         // What stands behind a mount nobody sees, and a copy would land in the mount.
         let mounts = match docker.container(&container.id) {
             Ok(full) => full.mounts,
             Err(error) if error.is_not_found() => return Ok(Act::Nothing),
             Err(error) => return Err(error.into()),
         };
-        let is_seen =
-            |landing: &Landing| !mounts.iter().any(|mount| PathBuf::from(&landing.to).starts_with(&mount.target));
-        let landings: Vec<Landing> = landings.into_iter().filter(is_seen).collect();
-        Ok(if landings.is_empty() { Act::Nothing } else { Act::Copy(landings) })
+        moves.retain(|one: &Landing| !mounts.iter().any(|mount| PathBuf::from(&one.to).starts_with(&mount.target)));
+        if !moves.remove.is_empty() {
+            let added = match docker.added(&container.id) {
+                Ok(added) => added,
+                Err(error) if error.is_not_found() => return Ok(Act::Nothing),
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(kept) = moves.remove.iter().find(|one| !added.contains(&one.to)) {
+                return Ok(Act::Build(format!(
+                    "`{}` is gone, and the image has a `{}` of its own",
+                    kept.path, kept.to
+                )));
+            }
+        }
+        Ok(if moves.is_empty() { Act::Nothing } else { Act::Copy(moves) })
     }
 
     fn apply(
@@ -224,15 +232,16 @@ impl EnvironmentLive {
         sum: &mut Sum,
     ) -> Result<(), Failure> {
         let container = &standing.container;
-        let landings = match &standing.act {
+        let moves = match &standing.act {
             Act::Nothing => return Ok(()),
             Act::Build(why) => {
                 sum.behind.push((container.id.clone(), why.clone()));
                 return Ok(());
             }
-            Act::Copy(landings) => landings,
+            Act::Copy(moves) => moves,
         };
-        let files = files(now, landings)?;
+        let files = files(now, &moves.put)?;
+        let gone: Vec<Gone> = moves.remove.iter().map(|one| Gone { path: one.to.clone(), owner: one.owner }).collect();
         let note = container_note(container);
         // Until all is done it is not known what the container has.
         self.notes().forget(&note);
@@ -242,7 +251,7 @@ impl EnvironmentLive {
                 .filter(|line| !line.is_empty())
                 .for_each(|line| call.out.line(stream, line));
         };
-        let done = live::copy(docker, container, &files, call.stop)
+        let done = live::copy(docker, container, &files, &gone, call.stop)
             .and_then(|()| live::after(docker, container, after, &mut say, call.stop));
         match done {
             Ok(()) => {

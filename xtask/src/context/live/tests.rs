@@ -13,16 +13,21 @@ fn snapshot(files: &[&str]) -> Snapshot {
 
 /// What the change means, with each copy as `path to:mode`.
 fn act(dockerfile: &str, old: &[&str], new: &[&str]) -> Result<Vec<String>, String> {
+    act_in(dockerfile, old, new, old)
+}
+
+/// The same in a container whose image was made of `image`.
+fn act_in(dockerfile: &str, old: &[&str], new: &[&str], image: &[&str]) -> Result<Vec<String>, String> {
     let read = Dockerfile::read("Dockerfile", dockerfile, &BuildOptions::default()).unwrap();
-    match Map::new(&read, "/opt/app").act(&snapshot(old), &snapshot(new)) {
+    match Map::new(&read, "/opt/app").act(&snapshot(old), &snapshot(new), Some(&snapshot(image))) {
         Act::Nothing => Ok(vec![]),
-        Act::Copy(all) => Ok(all
-            .iter()
-            .map(|one| {
+        Act::Copy(moves) => {
+            let put = moves.put.iter().map(|one| {
                 let into = one.name_in_folder.as_ref().map(|name| format!("[/{name}]")).unwrap_or_default();
                 format!("{} {}{into}", one.path, one.to)
-            })
-            .collect()),
+            });
+            Ok(put.chain(moves.remove.iter().map(|one| format!("-{} {}", one.path, one.to))).collect())
+        }
         Act::Build(why) => Err(why),
     }
 }
@@ -86,6 +91,28 @@ fn what_is_copied_over_is_not_copied_under() {
     copies(twice, &["a/x=1"], &["a/x=2"], &["a/x /one/x", "a/x /two/x"]);
 }
 
+/// A file that came after the build and went again is taken away; one that the image was built with is not.
+#[test]
+fn what_came_later_may_go_again() {
+    let text = "FROM busybox\nRUN true\nCOPY app /srv\n";
+    let image = ["app/x=1"];
+    let had = ["app/d=", "app/d/z=1", "app/x=1", "app/y=1"];
+    let wanted = ["-app/d /srv/d", "-app/d/z /srv/d/z", "-app/y /srv/y"];
+    assert_eq!(act_in(text, &had, &image, &image).unwrap(), wanted);
+    let both = act_in(text, &["app/x=1", "app/y=1"], &["app/x=2"], &image).unwrap();
+    assert_eq!(both, ["app/x /srv/x", "-app/y /srv/y"]);
+    assert!(act_in(text, &had, &["app/y=1"], &image).unwrap_err().contains("`app/x` is gone, and what was there"));
+    // A link, a place that another `COPY` fills, a place that may be a folder, a `RUN` behind it.
+    assert!(act_in(text, &["app/x=1", "app/y=-> x"], &image, &image).unwrap_err().contains("`app/y` is a link"));
+    let over = "FROM busybox\nCOPY a /app\nCOPY b /app\n";
+    let problem = act_in(over, &["a/x=1", "b/x=1"], &["a/x=1"], &["a/y=1"]).unwrap_err();
+    assert!(problem.contains("something else may belong to `/app/x`"), "{problem}");
+    let one = "FROM busybox\nCOPY a* /app\n";
+    assert!(act_in(one, &["a1=1"], &[], &[]).unwrap_err().contains("may belong to `/app`"));
+    let run = format!("{text}RUN make\n");
+    assert!(act_in(&run, &["app/x=1", "app/y=1"], &image, &image).unwrap_err().contains("may have read `app/y`"));
+}
+
 #[test]
 fn what_is_unsure_is_built() {
     let text = "FROM scratch\nCOPY . /app\n";
@@ -97,6 +124,6 @@ fn what_is_unsure_is_built() {
     builds("FROM busybox\nCOPY x y/\nWORKDIR /w\n", &["x=1"], &["x=2"], "which is not known");
     let read = Dockerfile::read("Dockerfile", text, &BuildOptions::default()).unwrap();
     let other = Snapshot { frame: "g".into(), ..snapshot(&["x=1"]) };
-    let act = Map::new(&read, "/").act(&snapshot(&["x=1"]), &other);
+    let act = Map::new(&read, "/").act(&snapshot(&["x=1"]), &other, None);
     assert_eq!(act.tell(), "build: the Dockerfile, its build args or its base changed");
 }

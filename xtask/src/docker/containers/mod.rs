@@ -6,6 +6,7 @@ mod inspect;
 mod run;
 mod spec;
 
+use bollard::models::ChangeType;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
     RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -69,6 +70,12 @@ impl Docker {
     pub fn kill(&self, container: &str, signal: &str) -> Result<(), DockerError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
         ask(&subject(container), self.api.kill_container(container, Some(options)))
+    }
+
+    /// The paths that are in the container and not in its image.
+    pub fn added(&self, container: &str) -> Result<Vec<String>, DockerError> {
+        let changes = ask(&subject(container), self.api.container_changes(container))?.unwrap_or_default();
+        Ok(changes.into_iter().filter(|change| change.kind == ChangeType::_1).map(|change| change.path).collect())
     }
 
     /// Kills it if it runs, and removes it with its anonymous volumes.
