@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::{Counts, Diagnostic, Event};
+use crate::model::{Counts, Diagnostic, Event, Hashing};
 
 use super::live::{Live, Row};
 use super::narrator::{Manner, Narrator};
@@ -85,9 +85,15 @@ impl State {
     fn tick(&mut self, now: Instant) {
         let name: Arc<str> = "hashing".into();
         match (self.hashing)() {
-            Some((done, all)) => {
-                let (part, whole) = (super::layout::bytes(done), super::layout::bytes(all));
-                self.progress(&name, done.min(all.saturating_sub(1)), all, &format!("{part} of {whole}"), now);
+            Some(hashing) => {
+                let (done, all, text) = match hashing {
+                    Hashing::Bytes(done, all) => {
+                        let (part, whole) = (super::layout::bytes(done), super::layout::bytes(all));
+                        (done, all, format!("{part} of {whole}"))
+                    }
+                    Hashing::Files(done, all) => (done, all, format!("{done} of {all} files")),
+                };
+                self.progress(&name, done.min(all.saturating_sub(1)), all, &text, now);
             }
             None => self.rows.retain(|row| !(row.borrowed && row.task == name)),
         }
@@ -382,7 +388,7 @@ error: task `test:b` failed: 1 of 2 checks failed
     fn hashing_has_a_row_before_anything_is_known_of_the_run() {
         let (mut options, _, err) = taped();
         options.size = Arc::new(|| (12, 60));
-        let at = Arc::new(Mutex::new(Some((1_500_000_u64, 6_000_000_u64))));
+        let at = Arc::new(Mutex::new(Some(Hashing::Bytes(1_500_000, 6_000_000))));
         let seen_at = at.clone();
         options.hashing = Arc::new(move || *seen_at.lock().unwrap());
         let mut fancy = Fancy::new(options);
@@ -392,6 +398,11 @@ error: task `test:b` failed: 1 of 2 checks failed
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(seen(&err).lines().count(), 1, "there is no whole yet");
+        *at.lock().unwrap() = Some(Hashing::Files(300, 1000));
+        while !seen(&err).starts_with("* hashing   30% 300 of 1000 files ") {
+            assert!(Instant::now() < end, "{}", seen(&err));
+            std::thread::sleep(Duration::from_millis(5));
+        }
         fancy.event(&started(2, 2));
         *at.lock().unwrap() = None;
         fancy.event(&begin("a", 0));

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use crate::model::Hashing;
+
 /// `--reporter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -101,8 +103,8 @@ pub type SourceFn = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Gives rows and columns of the terminal as they are now.
 pub type SizeFn = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
 
-/// Gives the bytes that are hashed at this moment, done and in all; `None` where there are few.
-pub type HashingFn = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
+/// Gives what is hashed at this moment; `None` where that is little.
+pub type HashingFn = Arc<dyn Fn() -> Option<Hashing> + Send + Sync>;
 
 /// Everything a reporter needs. Start from [`Options::new`].
 pub struct Options {

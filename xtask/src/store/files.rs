@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::hashing::{hash_file, hash_link};
+use super::reading::READING;
 use super::statcache::{self, Cached, Lookup};
 use crate::model::digest::Hasher;
 use crate::model::{Digest, RepoPath, StopToken};
@@ -206,8 +207,14 @@ impl Files {
         stale.par_sort_unstable();
         stale.dedup();
         let this = &*self;
-        let look_at = |path: &&RepoPath| look(&this.root_fd, path, this.proven(path), &this.stop);
+        let crowd = READING.crowd(stale.len());
+        let look_at = |path: &&RepoPath| {
+            let state = look(&this.root_fd, path, this.proven(path), &this.stop);
+            crowd.looked();
+            state
+        };
         let observed: Vec<FileState> = stale.par_iter().with_min_len(4).map(look_at).collect();
+        drop(crowd);
         self.known.reserve(stale.len());
         for (path, state) in stale.into_iter().zip(observed) {
             self.keep(path, state, before_ns);
