@@ -63,7 +63,7 @@ pub enum Reason {
     InputChangedDuringRun {
         path: String,
     },
-    /// The engine holds no image with this content key.
+    /// The engine holds no image with this content key, or with [`Reason::ANY_KEY`] none of this name.
     ImageMissing {
         image: String,
         key: String,
@@ -100,6 +100,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// In place of a content key, where the name alone counts.
+    pub const ANY_KEY: &str = "any";
+    /// What the item of [`Reason::UptodateFalse`] begins with where it is the content key of an image.
+    pub const KEY_OF: &str = "content key of ";
+
     /// The stable name used in JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -244,6 +249,7 @@ impl fmt::Display for Reason {
         match self {
             Self::NeverRan => f.write_str("never ran"),
             Self::NoDependencies => f.write_str("has neither file_dep nor uptodate, so it always runs"),
+            Self::UptodateFalse { item } if item.starts_with(Self::KEY_OF) => write!(f, "the {item} changed"),
             Self::UptodateFalse { item } => write!(f, "uptodate item `{item}` is false"),
             Self::TargetMissing { path } => write!(f, "target `{path}` is missing"),
             Self::TargetChanged { path } => write!(f, "target `{path}` was changed by somebody else"),
@@ -265,11 +271,16 @@ impl fmt::Display for Reason {
             Self::Interrupted => f.write_str("its last run was interrupted"),
             Self::LastFailed => f.write_str("its last run failed"),
             Self::InputChangedDuringRun { path } => write!(f, "file_dep `{path}` changed while it last ran"),
+            Self::ImageMissing { image, key } if key == Self::ANY_KEY => write!(f, "image `{image}` is not there"),
             Self::ImageMissing { image, key } => write!(f, "image `{image}` with key {key} is not there"),
             Self::RemoteDiffers { reference, old, new } => write!(f, "`{reference}` is {old}, wanted {new}"),
             Self::ParentChanged { parent, old, new, .. } => write!(f, "parent `{parent}` changed: {old} → {new}"),
             Self::FullRebuild { why } => write!(f, "full rebuild: {why}"),
             Self::BaseMoved { base, old, new } => write!(f, "base `{base}` moved: {old} → {new}"),
+            // What the key of an image calls its Dockerfile.
+            Self::ContextChanged { image, path, .. } if path == "dockerfile" => {
+                write!(f, "the Dockerfile of `{image}` changed")
+            }
             Self::ContextChanged { path, .. } => write!(f, "`{path}` in its build context changed"),
         }
     }

@@ -17,11 +17,14 @@ use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed, text};
 use crate::exec::{self, CommandSpec};
 use crate::graph::Links;
 use crate::model::digest::Hasher;
-use crate::model::{Diagnostic, Digest, ImageRef, RepoPath, Stream};
+use crate::model::{Diagnostic, Digest, ImageRef, Reason, RepoPath, Stream};
 use crate::stack::lock::{self, Lock};
 use crate::store::STATE_DIR;
 
 pub(super) struct BaseImage(pub(super) Arc<Services>);
+
+/// Where a base can be neither pulled nor made.
+const NO_REGISTRY: &str = "or name a script that makes it, as `bootstrap` under `bases` of the spec";
 
 /// Where images that were made here are kept: no registry has this name.
 const LOCAL: &str = "xtask.local";
@@ -197,8 +200,7 @@ impl ActionType for BaseImage {
         let reference = text("base_image", call.args, "name")?;
         let due = drift::due(&self.0, reference).map_err(drift::failure)?;
         let Some(basis) = find(&self.0, reference)? else {
-            let reason =
-                crate::model::Reason::ImageMissing { image: reference.to_owned(), key: "its locked digest".into() };
+            let reason = Reason::ImageMissing { image: reference.to_owned(), key: Reason::ANY_KEY.into() };
             return Ok(Observed { forced: vec![reason], ..Observed::default() });
         };
         // Another digest is another result, which is part of the keys of what is built on it; were it part of this
@@ -231,8 +233,11 @@ impl ActionType for BaseImage {
             Some(basis) => basis,
             None => match (self.pull(call, reference, moved), bootstrap_of(&self.0, reference)?) {
                 (Ok(basis), _) => basis,
-                (Err(failure), None) => return Err(failure),
-                (Err(failure), Some(_)) if failure.interrupted => return Err(failure),
+                (Err(failure), _) if failure.interrupted => return Err(failure),
+                (Err(mut failure), None) => {
+                    failure.diagnostic = failure.diagnostic.help(NO_REGISTRY);
+                    return Err(failure);
+                }
                 (Err(failure), Some(script)) => {
                     let why = failure.diagnostic.causes.first().unwrap_or(&failure.diagnostic.message).clone();
                     call.out.line(Stream::Stdout, format!("cannot pull ({why}); making an equal base").as_bytes());

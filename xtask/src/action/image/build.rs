@@ -112,7 +112,7 @@ pub(super) fn parts(label: &str, identity: &Identity) -> Vec<Part> {
     }
     // The whole key last: whatever the parts leave out (directories, order) is in it.
     parts.push(Part {
-        key: PartKey::Check(format!("content key of {label}").into()),
+        key: PartKey::Check(format!("{}{label}", Reason::KEY_OF).into()),
         value: PartValue::Digest(identity.key.digest),
     });
     parts
@@ -403,7 +403,8 @@ impl Check for ImageCheck {
         let reference = call.args.as_str().map_or_else(|| text("image", call.args, "image"), Ok)?;
         let docker = self.0.docker().map_err(Failure::error)?;
         let found = docker.find_image(reference).map_err(infra)?;
-        let reason = found.is_none().then(|| Reason::ImageMissing { image: reference.to_owned(), key: "any".into() });
+        let missing = || Reason::ImageMissing { image: reference.to_owned(), key: Reason::ANY_KEY.into() };
+        let reason = found.is_none().then(missing);
         Ok(Seen { satisfied: None, value: Some(found.map_or_else(|| "absent".to_owned(), |image| image.id)), reason })
     }
 }

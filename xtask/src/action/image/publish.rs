@@ -353,19 +353,36 @@ pub(super) fn push(
     call: &Call<'_>,
 ) -> Result<String, Diagnostic> {
     let login = services.login(name)?;
-    let mut show = |event| show_transfer(call, "pushing", name, event);
-    Ok(docker.push(name, login.as_ref(), &mut show, call.stop)?)
+    let mut shown = Transfer::new(call, "pushing", name);
+    Ok(docker.push(name, login.as_ref(), &mut |event| shown.follow(event), call.stop)?)
 }
 
 /// Shows how far a push or pull is.
-fn show_transfer(call: &Call<'_>, verb: &str, name: &ImageRef, event: TransferEvent) {
-    match event {
-        TransferEvent::Layer { id, status, done, total } => {
-            call.out.progress(done, total.unwrap_or(0), &format!("{verb} {name}: {id} {status}"));
-        }
-        TransferEvent::Retry { attempt, wait, problem } => {
-            let text = format!("attempt {attempt} failed, trying again in {:.0} s: {problem}", wait.as_secs_f64());
-            call.out.line(Stream::Stderr, text.as_bytes());
+struct Transfer<'a> {
+    call: &'a Call<'a>,
+    verb: &'static str,
+    name: &'a ImageRef,
+    /// What the last attempt failed with.
+    problem: String,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(call: &'a Call<'a>, verb: &'static str, name: &'a ImageRef) -> Self {
+        Self { call, verb, name, problem: String::new() }
+    }
+
+    fn follow(&mut self, event: TransferEvent) {
+        match event {
+            TransferEvent::Layer { id, status, done, total } => {
+                let text = format!("{} {}: {id} {status}", self.verb, self.name);
+                self.call.out.progress(done, total.unwrap_or(0), &text);
+            }
+            TransferEvent::Retry { attempt, wait, problem } => {
+                let why = if problem == self.problem { "the same".to_owned() } else { problem.clone() };
+                self.problem = problem;
+                let text = format!("attempt {attempt} failed, trying again in {:.0} s: {why}", wait.as_secs_f64());
+                self.call.out.line(Stream::Stderr, text.as_bytes());
+            }
         }
     }
 }
@@ -373,7 +390,7 @@ fn show_transfer(call: &Call<'_>, verb: &str, name: &ImageRef, event: TransferEv
 /// Pulls an image into the engine.
 pub(super) fn pull(services: &Services, docker: &Docker, name: &ImageRef, call: &Call<'_>) -> Result<(), Failure> {
     let login = services.login(name)?;
-    let pulled =
-        docker.pull(name, None, login.as_ref(), &mut |event| show_transfer(call, "pulling", name, event), call.stop);
+    let mut shown = Transfer::new(call, "pulling", name);
+    let pulled = docker.pull(name, None, login.as_ref(), &mut |event| shown.follow(event), call.stop);
     pulled.map(drop).map_err(build::infra)
 }
