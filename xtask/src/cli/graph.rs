@@ -30,7 +30,7 @@ pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> 
     let status: HashMap<TaskId, pages::Status> = if args.status {
         let selection = Selection { tasks: ids.clone() };
         let predicted = engine::predict(&mut project, &selection, &Options::default());
-        let known = predicted.into_iter().map(|one| (one.id, shown(&one.status))).collect();
+        let known = predicted.into_iter().map(|one| (one.id, shown(graph.task(one.id), &one.status))).collect();
         of_groups(&graph, &ids, known)
     } else {
         HashMap::new()
@@ -55,9 +55,10 @@ fn of_groups(
         Status::Unknown => 0,
         Status::UpToDate => 1,
         Status::Ignored => 2,
-        Status::Run => 3,
-        Status::Unmet => 4,
-        Status::Failed | Status::Stale => 5,
+        Status::Asks => 3,
+        Status::Run => 4,
+        Status::Unmet => 5,
+        Status::Failed | Status::Stale => 6,
     };
     let is_group = |id: &TaskId| graph.task(*id).is_group();
     // Groups of groups: each pass settles those whose needs are settled.
@@ -123,10 +124,13 @@ fn as_edge(graph: &Graph, from: TaskId, edge: &Edge) -> GraphEdge {
     }
 }
 
-fn shown(status: &Status) -> pages::Status {
+/// Options are given to a run, not to this command; what lacks a required one has not failed.
+fn shown(task: &Task, status: &Status) -> pages::Status {
+    let asks = || task.params.iter().any(|param| param.required && param.default.is_none());
     match status {
         Status::UpToDate => pages::Status::UpToDate,
         Status::WillRun(_) | Status::MayRun { .. } => pages::Status::Run,
+        Status::Error(_) if asks() => pages::Status::Asks,
         Status::Error(_) => pages::Status::Failed,
         Status::Ignored | Status::Skipped => pages::Status::Ignored,
         Status::Group => pages::Status::Unknown,

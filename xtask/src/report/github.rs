@@ -34,7 +34,7 @@ pub struct Github {
 
 impl Github {
     pub fn new(options: Options) -> Self {
-        let manner = Manner { repeat_failures: true, ..Manner::new(&options) };
+        let manner = Manner::new(&options);
         // The keys of a `RandomState` come from the system's random source.
         let token = || format!("{:016x}", RandomState::new().build_hasher().finish());
         Self {
@@ -93,11 +93,12 @@ impl Github {
             return;
         }
         let why = problem.as_ref().map(|problem| problem.message.clone()).or_else(|| remark.clone());
+        let time = if *outcome == Outcome::Unmet { String::new() } else { layout::duration(*duration) };
         self.rows.push(format!(
             "| {} | {} | {} | {} |\n",
             cell(task),
             outcome.name(),
-            layout::duration(*duration),
+            time,
             cell(why.as_deref().unwrap_or_default())
         ));
     }
@@ -244,7 +245,10 @@ mod tests {
         assert!(log.contains("::group::output of build:a\nStep 1/2\nwarning: old base\n::endgroup::\n"));
         // Outside of any fold, at the end.
         let end = &log[log.rfind("::endgroup::").unwrap()..];
-        assert!(end.contains("    E  assert 1 == 2\n  note: full output is in"), "{end}");
+        assert!(
+            end.contains("test:b` failed: 1 of 2 checks failed") && end.contains("\n  note: full output is in"),
+            "{end}"
+        );
         let wanted = "### xtask: failed: 1 failed, 2 ran, 1 up to date, 1 not run in 1m 12s, 3m 04s saved
 
 <details open><summary>test:b</summary>
@@ -264,7 +268,7 @@ error: task `test:b` failed: 1 of 2 checks failed
 |---|---|--:|---|
 | build:a | ran | 1m 12s | same image as before |
 | test:b | failed | 1.25s | task `test:b` failed: 1 of 2 checks failed |
-| push:b | unmet | 0.00s |  |
+| push:b | unmet |  |  |
 | docs | ran | 0.04s |  |
 ";
         assert_eq!(summary, wanted);

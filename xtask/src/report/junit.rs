@@ -119,25 +119,35 @@ fn document(cases: &[Case]) -> std::io::Result<Vec<u8>> {
     let mut xml = Writer::new_with_indent(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec(), b' ', 2);
     xml.create_element("testsuites")
         .with_attribute(("name", "xtask"))
+        .with_attributes(totals(&cases.iter().collect::<Vec<_>>()).iter().map(pair))
         .write_inner_content(|xml| suites.iter().try_for_each(|(name, cases)| suite(xml, name, cases)))?;
     let mut text = xml.into_inner();
     text.push(b'\n');
     Ok(text)
 }
 
-fn suite(xml: &mut Writer<Vec<u8>>, name: &str, cases: &[&Case]) -> std::io::Result<()> {
+/// What stands at the whole and at each suite.
+fn totals(cases: &[&Case]) -> [(&'static str, String); 5] {
     let number = |wanted: &[Outcome]| cases.iter().filter(|case| wanted.contains(&case.outcome)).count().to_string();
     let skipped = [Outcome::UpToDate, Outcome::Unmet, Outcome::Ignored, Outcome::Skipped];
     let time: f64 = cases.iter().map(|case| case.seconds).sum();
+    [
+        ("tests", cases.len().to_string()),
+        ("failures", number(&[Outcome::Failed])),
+        ("errors", number(&[Outcome::Error, Outcome::Interrupted])),
+        ("skipped", number(&skipped)),
+        ("time", format!("{time:.3}")),
+    ]
+}
+
+fn pair<'a>((name, value): &'a (&'static str, String)) -> (&'a str, &'a str) {
+    (name, value)
+}
+
+fn suite(xml: &mut Writer<Vec<u8>>, name: &str, cases: &[&Case]) -> std::io::Result<()> {
     xml.create_element("testsuite")
-        .with_attributes([
-            ("name", legal(name).as_str()),
-            ("tests", &cases.len().to_string()),
-            ("failures", &number(&[Outcome::Failed])),
-            ("errors", &number(&[Outcome::Error, Outcome::Interrupted])),
-            ("skipped", &number(&skipped)),
-            ("time", &format!("{time:.3}")),
-        ])
+        .with_attribute(("name", legal(name).as_str()))
+        .with_attributes(totals(cases).iter().map(pair))
         .write_inner_content(|xml| cases.iter().try_for_each(|case| testcase(xml, name, case)))?;
     Ok(())
 }
@@ -199,7 +209,7 @@ mod tests {
         events.insert(6, output("build:a", Stream::Stdout, "<&>\x1b[2J\u{ffff}\x01"));
         tell(&mut reporter, &events);
         let wanted = r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="xtask">
+<testsuites name="xtask" tests="5" failures="1" errors="0" skipped="2" time="73.290">
   <testsuite name="a" tests="1" failures="0" errors="0" skipped="0" time="72.000">
     <testcase name="build:a" classname="a" time="72.000">
       <system-out>Step 1/2

@@ -33,8 +33,6 @@ pub struct Manner {
     pub output: OutputMode,
     /// A line when a task is found to need a run: not where live lines show it.
     pub decisions: bool,
-    /// The last lines of a failure come again at the end, even if they are still in sight.
-    pub repeat_failures: bool,
     pub source: Option<SourceFn>,
 }
 
@@ -47,7 +45,6 @@ impl Manner {
             quiet: options.quiet,
             output: options.output,
             decisions: true,
-            repeat_failures: false,
             source: options.source.clone(),
         }
     }
@@ -289,8 +286,7 @@ impl Narrator {
         let mut text = String::new();
         for (failure, problem) in self.summary.at_end() {
             let since = self.told.get(&failure.task).map_or(usize::MAX, |at| self.lines - at);
-            let fresh = since <= STILL_IN_SIGHT && !self.manner.repeat_failures;
-            let body = if fresh { String::new() } else { failure.body() };
+            let body = if since <= STILL_IN_SIGHT { String::new() } else { failure.body() };
             let source = source.as_ref().map(|source| &**source as _);
             text.push_str(&diagnostic::render_with(&problem, paint, source, &body));
         }

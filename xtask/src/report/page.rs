@@ -95,7 +95,7 @@ svg .inside { fill: var(--bg); }
 pre.wide { padding: 1rem; white-space: pre-wrap; } summary { cursor: pointer; padding: .3rem 0; }
 td.why { min-width: 15rem; } td.names code { display: inline-block; margin-right: .6em; }
 @media (max-width: 45rem) { .facts { gap: .5rem; } body { padding: .8rem; } th, td { padding: .35rem .5rem; } .late { display: none; }
-  td code { white-space: normal; overflow-wrap: anywhere; } td:first-child { min-width: 9rem; } input[type=search] { min-width: 0; width: 100%; } }
+  td:first-child code { white-space: normal; overflow-wrap: anywhere; } td:first-child { min-width: 10rem; } input[type=search] { min-width: 0; width: 100%; } }
 .dim, svg .edge.dim { opacity: .08; } p.soft { font-size: .9rem; margin: .5rem 0; } tr.gone { display: none; }
 ";
 

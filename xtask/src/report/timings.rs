@@ -132,7 +132,7 @@ fn facts(record: &Record, path: &[Arc<str>]) -> String {
         .map(|span| span.end.saturating_sub(span.start))
         .sum();
     let all = record.spans.len() + record.fresh.len();
-    let hits = (record.fresh.len() * 100).checked_div(all).unwrap_or(0);
+    let hits = (record.fresh.len() * 100 + all / 2).checked_div(all).unwrap_or(0);
     let facts = [
         ("total", short(record.total)),
         ("work of all workers", short(busy)),

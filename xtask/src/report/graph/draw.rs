@@ -144,7 +144,7 @@ fn boxes(graph: &Indexed<'_>) -> (Vec<Boxed>, f64, f64) {
 fn look(status: Status) -> &'static str {
     match status {
         Status::Unknown => "plain",
-        Status::Ignored => "rest",
+        Status::Asks | Status::Ignored => "rest",
         Status::Stale => "warn",
         other => class(other.name()),
     }
@@ -154,7 +154,8 @@ pub(super) fn html(graph: &Indexed<'_>, title: &str) -> String {
     let mut body = String::from("<ul class=\"facts\">");
     let decided = graph.nodes.iter().filter(|node| node.status != Status::Unknown).count();
     body.push_str(&format!("<li><b>{}</b><span>tasks</span></li>", graph.nodes.len()));
-    for status in [Status::Run, Status::UpToDate, Status::Failed, Status::Unmet, Status::Ignored] {
+    use Status::{Asks, Failed, Ignored, Run, Unmet, UpToDate};
+    for status in [Run, UpToDate, Failed, Unmet, Asks, Ignored] {
         let number = graph.nodes.iter().filter(|node| node.status == status).count();
         if number > 0 {
             let (look, name) = (look(status), status.name());

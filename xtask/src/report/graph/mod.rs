@@ -22,6 +22,8 @@ pub enum Status {
     /// Of an image: not as its files say.
     Stale,
     Unmet,
+    /// Cannot be decided: it has a required option.
+    Asks,
     Ignored,
 }
 
@@ -35,6 +37,7 @@ impl Status {
             Self::Failed => "failed",
             Self::Stale => "stale",
             Self::Unmet => "unmet",
+            Self::Asks => "needs-option",
             Self::Ignored => "ignored",
         }
     }

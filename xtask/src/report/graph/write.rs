@@ -68,6 +68,7 @@ fn fill(status: Status) -> &'static str {
         Status::Failed => "#f6c4c8",
         Status::Stale => "#f5e2bd",
         Status::Unmet => "#e6d6f0",
+        Status::Asks => "#e7ebf5",
         Status::Ignored => "#eeeeee",
     }
 }
@@ -125,7 +126,8 @@ pub(super) fn mermaid(graph: &Indexed<'_>) -> String {
         let arrow = if edge.order_only { "-.->" } else { "-->" };
         text.push_str(&format!("  n{from} {arrow} n{to}\n"));
     }
-    for status in [Status::Unknown, Status::UpToDate, Status::Run, Status::Failed, Status::Unmet, Status::Ignored] {
+    use Status::{Asks, Failed, Ignored, Run, Unknown, Unmet, UpToDate};
+    for status in [Unknown, UpToDate, Run, Failed, Unmet, Asks, Ignored] {
         text.push_str(&format!("  classDef {} fill:{},color:#1c2330\n", mermaid_class(status), fill(status)));
     }
     text
@@ -134,6 +136,7 @@ pub(super) fn mermaid(graph: &Indexed<'_>) -> String {
 fn mermaid_class(status: Status) -> &'static str {
     match status {
         Status::UpToDate => "fresh",
+        Status::Asks => "asks",
         other => other.name(),
     }
 }
