@@ -17,6 +17,10 @@ tasks:
       - { name: from_file, type: path }
       - { name: dry, type: bool, inverse: wet }
     actions: [\"true\"]
+  push:
+    for_each: image
+    params: [{ name: only, long: image, member: true }]
+    actions: [\"true\"]
   lint-shell: { actions: [\"true\"] }
   _hidden-one: { actions: [\"true\"] }
 ";
@@ -47,6 +51,7 @@ const CASES: &[(&str, &str)] = &[
     ("cargo xtask deploy --level=h", "cargo xtask deploy --level=high "),
     ("cargo xtask deploy --from-file sett", "cargo xtask deploy --from-file settings.toml "),
     ("cargo xtask deploy --we", "cargo xtask deploy --wet "),
+    ("cargo xtask push --image bo", "cargo xtask push --image bottom "),
     ("cargo xtask -n 2 build lint-sh", "cargo xtask -n 2 build lint-shell "),
     ("cargo xtask run --reporter js", "cargo xtask run --reporter json "),
     ("cargo xtask explain build:bo", "cargo xtask explain build:bottom "),
@@ -235,7 +240,7 @@ fn a_slip_of_the_finger_is_answered_with_what_was_meant() {
             &["list", "--statsu"],
             "`cargo xtask list` has no option `--statsu`\n  help: an option with a similar name exists: `--status`",
         ),
-        (&["graph", "--format", "htlm"], "a value with a similar name exists: `html`"),
+        (&["graph", "--format", "htlm"], "exists: `html`\n  help: see the options: cargo xtask graph --help"),
         (
             &["spec", "chek"],
             "`cargo xtask spec` has no command `chek`\n  help: a command with a similar name exists: `check`",

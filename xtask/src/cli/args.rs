@@ -65,7 +65,7 @@ pub(super) struct RunArgs {
     /// Only the named tasks, without their order dependencies
     #[arg(short, long)]
     pub single: bool,
-    /// Output of tasks: 0 none unless they fail, 1 stderr, 2 both
+    /// Output of tasks: 0 none unless they fail, 1 stderr, 2 both and every reason (also `-v` alone)
     #[arg(short, long, value_name = "0|1|2", value_parser = clap::value_parser!(u8).range(0..=2))]
     pub verbosity: Option<u8>,
     /// How events are shown: auto fancy plain json junit github, or doit's console executed-only zero error-only

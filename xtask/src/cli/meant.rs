@@ -42,9 +42,9 @@ pub(super) fn options(mut problems: Diagnostics) -> Diagnostics {
 }
 
 /// What clap says, in the words of this program: subject first, then what was found and what was expected, a name that
-/// may be meant, and where the rest stands.
-pub(super) fn usage(error: &clap::Error) -> Diagnostic {
-    let command = command_of(error);
+/// may be meant, and where the rest stands. `line` is what was typed.
+pub(super) fn usage(error: &clap::Error, line: &[String]) -> Diagnostic {
+    let command = command_of(error, line);
     let option = text(error, ContextKind::InvalidArg);
     // `--jobs <N>` is `--jobs` to people.
     let option = option.map(|arg| arg.split(' ').next().unwrap_or_default().to_owned());
@@ -125,15 +125,26 @@ fn similar(kind: &str, names: Vec<String>) -> Option<String> {
     Some(format!("{kind} with a similar name exists: `{last}`"))
 }
 
-/// `cargo xtask list`, as the line about its usage begins.
-fn command_of(error: &clap::Error) -> String {
+/// `cargo xtask list`, as the line about its usage begins, or as it was typed where clap says nothing of the usage.
+fn command_of(error: &clap::Error, line: &[String]) -> String {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(text)) => text.to_string(),
         _ => String::new(),
     };
     let words = usage.split_whitespace().skip_while(|word| *word != "cargo");
     let name: Vec<&str> = words.take_while(|word| !word.starts_with(['-', '[', '<'])).collect();
-    if name.is_empty() { "cargo xtask".to_owned() } else { name.join(" ") }
+    if name.is_empty() { typed(line) } else { name.join(" ") }
+}
+
+fn typed(line: &[String]) -> String {
+    let all = super::task_command::all_commands();
+    let (mut command, mut name) = (&all, "cargo xtask".to_owned());
+    for word in line {
+        let Some(sub) = command.find_subcommand(word) else { break };
+        command = sub;
+        name.extend([" ", sub.get_name()]);
+    }
+    name
 }
 
 fn first_help(mut problem: Diagnostic, help: String) -> Diagnostic {

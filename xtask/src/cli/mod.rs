@@ -84,7 +84,7 @@ fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
         words::Command::BuiltIn => {
             match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {
                 Ok(cli) => built_in(cli, world),
-                Err(error) => Ok(usage(&error, world)),
+                Err(error) => Ok(usage(&error, words, world)),
             }
         }
     }
@@ -134,14 +134,14 @@ fn share_terminal(reporter: &dyn report::Reporter, world: &World) -> Option<inte
 }
 
 /// What clap says: help and version are data, anything else an error of usage.
-fn usage(error: &clap::Error, world: &World) -> u8 {
+fn usage(error: &clap::Error, words: &[String], world: &World) -> u8 {
     let text = error.render();
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let on = report::wants_color(report::ColorChoice::Auto, &|name| world.var(name), world.err_is_tty);
         world.err.line(if on { text.ansi().to_string() } else { text.to_string() }.trim_end());
         EXIT_USAGE
     } else if error.use_stderr() {
-        show(world, &meant::usage(error).into());
+        show(world, &meant::usage(error, words).into());
         EXIT_USAGE
     } else {
         world.out.line(clap_text(&text, world).trim_end());

@@ -353,8 +353,9 @@ pub(super) fn source_below(root: std::path::PathBuf) -> report::options::SourceF
 }
 
 pub(super) fn parse(words: &[String]) -> Result<RunArgs, Diagnostics> {
-    let words = std::iter::once("cargo xtask run".to_owned()).chain(words.iter().cloned());
-    RunCli::try_parse_from(words).map(|cli| cli.run).map_err(|error| super::meant::usage(&error).into())
+    let line = std::iter::once("cargo xtask run".to_owned()).chain(words.iter().cloned());
+    let parsed = RunCli::try_parse_from(line).map(|cli| cli.run);
+    parsed.map_err(|error| super::meant::usage(&error, &["run".to_owned()]).into())
 }
 
 /// Waits for the run that has the state, or fails, as told. A run from inside a task joins: it needs no lock.

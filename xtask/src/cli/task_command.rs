@@ -1,7 +1,10 @@
 //! Tasks as clap sees commands: for `--help` of a task, for completion and for manual pages. Never used to read a
 //! command line, whose words are split in `words.rs`.
 
+use std::ffi::OsStr;
+
 use clap::{Arg, ArgAction, Command, CommandFactory, ValueHint};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use crate::model::Task;
 use crate::model::task::{Param, ParamKind, Taskfile};
@@ -20,10 +23,13 @@ pub(super) fn params<'a>(taskfile: &'a Taskfile, task: &'a Task) -> Vec<&'a Para
 
 /// The options that params are, in their order.
 pub(super) fn arguments(taskfile: &Taskfile, task: &Task) -> Vec<Arg> {
-    params(taskfile, task).into_iter().flat_map(argument).collect()
+    let group = format!("{}:", task.name);
+    let members: Vec<String> =
+        taskfile.tasks.iter().filter_map(|known| known.name.strip_prefix(&group)).map(str::to_owned).collect();
+    params(taskfile, task).into_iter().flat_map(|param| argument(param, &members)).collect()
 }
 
-fn argument(param: &Param) -> Vec<Arg> {
+fn argument(param: &Param, members: &[String]) -> Vec<Arg> {
     let mut arg = Arg::new(format!("param {}", param.name)).long(param.long.to_string()).help(help(param));
     arg = match param.short {
         Some(short) => arg.short(short),
@@ -37,6 +43,13 @@ fn argument(param: &Param) -> Vec<Arg> {
     if !param.choices.is_empty() {
         let choices: Vec<String> = param.choices.iter().map(ToString::to_string).collect();
         arg = arg.value_parser(clap::builder::PossibleValuesParser::new(choices));
+    }
+    if param.member {
+        let names = members.to_vec();
+        arg = arg.add(ArgValueCompleter::new(move |current: &OsStr| {
+            let current = current.to_string_lossy();
+            names.iter().filter(|name| name.starts_with(&*current)).map(CompletionCandidate::new).collect()
+        }));
     }
     if param.kind == ParamKind::Path {
         arg = arg.value_hint(ValueHint::AnyPath);
