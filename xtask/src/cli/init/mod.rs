@@ -25,7 +25,7 @@ const CRATE: &[(&str, &str)] = &[
 
 const WORKSPACE: &str = include_str!("files/workspace.toml.in");
 const ALIAS: &str = "xtask = \"run --quiet --package repo-xtask --\"";
-const IGNORED: &[&str] = &["/target", "/.xtask", "/artifacts", "/logs", "/manifests", "__pycache__/"];
+const IGNORED: &[&str] = &["/target", "/.xtask", "/artifacts", "/logs", "/manifests", "/wiki", "__pycache__/"];
 
 /// Makes what is missing in a folder.
 ///
@@ -61,7 +61,8 @@ pub(super) fn init(args: &InitArgs, world: &World) -> Result<u8, Diagnostics> {
         );
     }
     let program = if source.is_some() { "cargo xtask" } else { "xtask" };
-    let place = args.dir.as_deref().map_or_else(String::new, |dir| format!("cd {dir} && "));
+    let place = args.dir.as_deref().filter(|dir| *dir != ".");
+    let place = place.map_or_else(String::new, |dir| format!("cd {dir} && "));
     world.err.line(&format!("next: {place}{program} build-stack --yes"));
     Ok(0)
 }

@@ -60,6 +60,8 @@ pub(super) struct Reader<'a> {
     pub(super) declared: BTreeSet<String>,
     pub(super) uses_heredoc: bool,
     pub(super) uses_mount: bool,
+    /// An error before the first `FROM` is told: what follows from it is not.
+    lost: bool,
     /// While the `ONBUILD` triggers of a base are read: the byte of the `FROM` that brought them.
     pub(super) trigger_of: Option<usize>,
 }
@@ -79,6 +81,7 @@ impl<'a> Reader<'a> {
             declared: BTreeSet::new(),
             uses_heredoc: false,
             uses_mount: false,
+            lost: false,
             trigger_of: None,
         }
     }
@@ -88,6 +91,7 @@ impl<'a> Reader<'a> {
         if !KEYWORDS.contains(&keyword) {
             let help = suggest("instruction", keyword, &KEYWORDS);
             self.error(one, format!("`{keyword}` is not an instruction"), help);
+            self.lost |= self.stages.is_empty();
             return;
         }
         if one.args().is_empty() && one.flags.is_empty() {
@@ -95,8 +99,10 @@ impl<'a> Reader<'a> {
             return;
         }
         if self.stages.is_empty() && !["FROM", "ARG"].contains(&keyword) {
-            let help = "begin with `FROM image`; only `ARG` may stand before it".to_owned();
-            self.error(one, format!("`{keyword}` stands before the first `FROM`"), Some(help));
+            if !std::mem::replace(&mut self.lost, true) {
+                let help = "begin with `FROM image`; only `ARG` may stand before it".to_owned();
+                self.error(one, format!("`{keyword}` stands before the first `FROM`"), Some(help));
+            }
             return;
         }
         match keyword {

@@ -189,6 +189,9 @@ fn errors_have_place_and_fix_and_come_all_at_once() {
         "RUN x\nFROM $NO\nFRM y\nCOPY one\nCOPY --from=3 a b\nCOPY --from=$X a b\nRUN --mount=type=secret x\nRUN \
          --mount=type=cach x\nENV A=1 B\nWORKDIR \"x\nFROM a b\nFROM a AS 1x\nFROM Bad:Tag:x AS z\nFROM z AS Z\n"
     ));
+    // What follows from the first fault is not told.
+    let first = "error: `FRON` is not an instruction\n  --> Dockerfile:1:1\n  help: an instruction with a similar name exists: `FROM`";
+    assert_eq!(errors("FRON a\nRUN x\nRUN y\n"), first);
     assert_eq!(
         errors("# nothing\n"),
         "error: `Dockerfile` has no `FROM`\n  --> Dockerfile\n  help: begin with `FROM image`"
