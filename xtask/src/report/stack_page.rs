@@ -136,8 +136,8 @@ fn row(image: &StackImage) -> String {
     };
     let tests = match (image.tests_passed, image.tests_failed) {
         (0, 0) => String::new(),
-        (passed, 0) => format!("{passed} passed"),
-        (passed, failed) => format!("{passed} passed, {failed} failed"),
+        (passed, 0) => format!("{passed}\u{a0}passed"),
+        (passed, failed) => format!("{passed}\u{a0}passed, {failed}\u{a0}failed"),
     };
     let tags: Vec<String> = image.tags.iter().map(|tag| format!("<code>{}</code>", escape(tag))).collect();
     let built = if image.built.is_empty() {
@@ -216,7 +216,10 @@ pub(super) mod tests {
     fn the_page_shows_each_image_with_its_parent_and_state() {
         let page = html(&sample());
         assert_eq!(page.matches("<tr data-name=\"sci (lab)\">").count(), 1);
-        assert!(page.contains("<span class=\"tag bad\">tests failed</span>") && page.contains("3 passed, 1 failed"));
+        assert!(
+            page.contains("<span class=\"tag bad\">tests failed</span>")
+                && page.contains("3\u{a0}passed, 1\u{a0}failed")
+        );
         assert!(page.contains("<code title=\"sha256:0123456789abcdef0123\">0123456789ab</code>"));
         assert!(page.contains("data-name=\"sci (lab) needs base (lab)\"") && page.contains("24.2 MB"));
         assert!(
