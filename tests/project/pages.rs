@@ -42,6 +42,7 @@ const PROSE_ELSEWHERE: &[(&str, &str)] = &[
     ("cargo xtask sync", "needs a host: `hosts_live::sync` runs it"),
     ("cargo xtask soak", "takes minutes, and runs these tests itself"),
     ("cargo xtask explain build:", "needs an engine: `chain_live::changes` runs it"),
+    ("cargo run -p xtask --example pictures", "takes minutes, an engine and a browser"),
     ("cargo run -- init", "`project::init` runs `init` in an empty folder"),
     ("cargo bench", "takes minutes, and measures only on a machine that does nothing else"),
     ("cargo nextest", "it is what runs this test"),
@@ -89,7 +90,11 @@ fn the_consoles_of_every_page_work() {
         }
         played += 1;
         let folder = if name == "README.md" { copy() } else { tempfile::tempdir().expect("a folder") };
-        play(&text, folder.path(), &|text| text.to_owned(), &mut |command| {
+        // As `cargo xtask ci` installs doit.
+        let own = root().join("target/doit/bin/python3");
+        let python = if own.exists() { own.display().to_string() } else { "python3".to_owned() };
+        let with_doit = format!("{python} tasks_as");
+        play(&text, folder.path(), &|text| text.replace("python3 tasks_as", &with_doit), &mut |command| {
             let (fine, said) = stand_in.sh(folder.path(), command);
             assert!(fine, "{name}: `{command}` failed:\n{said}");
         });
@@ -133,5 +138,48 @@ fn tests_that_run_pages_elsewhere_are_there() {
             std::fs::read_to_string(root().join(file)).is_ok_and(|text| text.contains(&format!("fn {test}(")))
         });
         assert!(found, "{page}: no test `{test}`");
+    }
+    // A test of a handbook finds its commands on the pages that it plays.
+    let pages = CONSOLES_ELSEWHERE.iter().map(|(page, _)| *page).chain(["docs/environments.md"]);
+    let played: String = pages
+        .flat_map(|page| commands(&std::fs::read_to_string(root().join(page)).expect("a page")))
+        .map(|shown| format!("{}\n", shown.command()))
+        .collect();
+    for (command, why) in PROSE_ELSEWHERE {
+        let last = command.split([' ', ':']).rfind(|word| !word.is_empty()).expect("a word");
+        for test in why.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
+            let file = root().join("tests").join(test.replace("::", "/")).with_extension("rs");
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("`{command}`: no file of `{test}`"));
+            let is_played = test.ends_with("::handbook") && played.contains(*command);
+            assert!(is_played || text.contains(last), "`{command}`: nothing of `{last}` in `{test}`");
+        }
+    }
+}
+
+/// More would make the repository slow to get, and the page slow to read.
+const LARGEST_PICTURE: u64 = 30_000;
+
+#[test]
+fn pictures_are_small_and_shown_for_light_and_dark() {
+    let all: String = pages().into_iter().map(|(_, text)| text).collect();
+    let mut found = 0;
+    for entry in std::fs::read_dir(root().join("docs/pictures")).expect("pictures").flatten() {
+        found += 1;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(entry.metadata().expect("a file").len() < LARGEST_PICTURE, "{name} is too large");
+        assert!(all.contains(&format!("pictures/{name}")), "no page shows {name}");
+        let twin = name.replace("-light.", "-dark.");
+        if twin == name && !name.contains("-dark.") {
+            let text = std::fs::read_to_string(entry.path()).expect("text");
+            assert!(text.starts_with("<svg ") && text.contains("prefers-color-scheme:dark"), "{name}");
+        } else {
+            assert!(root().join("docs/pictures").join(twin).exists(), "{name} has no dark twin");
+        }
+    }
+    assert!(found > 0, "there are no pictures");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    for shown in all.split("pictures/").skip(1).filter_map(|rest| rest.split(|c| !is_part(c)).next()) {
+        let is_picture = Path::new(shown).extension().is_some_and(|kind| kind == "svg" || kind == "png");
+        assert!(!is_picture || root().join("docs/pictures").join(shown).exists(), "there is no picture {shown}");
     }
 }
