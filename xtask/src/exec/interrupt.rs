@@ -117,7 +117,7 @@ impl Drop for TenantGuard {
     fn drop(&mut self) {
         let mut tenants = tenants();
         if let Some(at) = tenants.iter().position(|tenant| tenant.id == self.0) {
-            (tenants.swap_remove(at).leave)();
+            (tenants.remove(at).leave)();
         }
     }
 }
@@ -187,8 +187,9 @@ fn leave_terminal() {
     tenants().iter().for_each(|tenant| (tenant.leave)());
 }
 
+/// Who left last is back first: what is drawn is drawn when keys are read again.
 fn return_to_terminal() {
-    tenants().iter().for_each(|tenant| (tenant.back)());
+    tenants().iter().rev().for_each(|tenant| (tenant.back)());
 }
 
 #[cfg(test)]
@@ -222,6 +223,15 @@ mod tests {
                 count[one].fetch_add(1, Ordering::SeqCst);
             }
         };
+        let order = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let order = order.clone();
+            move || order.lock().unwrap().push(name)
+        };
+        let others = [on_leave(note("a"), note("A")), on_leave(note("b"), note("B"))];
+        drop(super::away());
+        assert_eq!(*order.lock().unwrap(), ["a", "b", "B", "A"], "as it was left, backwards");
+        drop(others);
         let guard = on_leave(add(0), add(1));
         let away = away();
         assert_eq!(seen(), [1, 0]);
