@@ -70,11 +70,11 @@ impl RemoteError {
                 match (unknown, denied) {
                     (true, _) => error
                         .note("the host's key is not known, or is not the one that is known")
-                        .help(format!("ssh {host} true")),
+                        .help(format!("ssh {} true", login(host))),
                     (_, true) => error
                         .note("no question is asked here: a key or an agent is needed")
-                        .help(format!("ssh-copy-id {host}")),
-                    _ => error.help(format!("ssh -v {host} true")),
+                        .help(format!("ssh-copy-id {}", login(host))),
+                    _ => error.help(format!("ssh -v {} true", login(host))),
                 }
             }
             Self::Failed { said, .. } | Self::GaveUp { said, .. } => with_causes(error, said),
@@ -93,6 +93,29 @@ impl RemoteError {
     }
 }
 
+/// The words of ssh for a host that is written `login@host:port`.
+fn login(host: &str) -> String {
+    match host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
+        Some((host, port)) => format!("-p {port} {host}"),
+        None => host.to_owned(),
+    }
+}
+
 fn with_causes(error: Diagnostic, said: &[String]) -> Diagnostic {
     said.iter().fold(error, |error, line| error.cause(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_an_option_of_ssh() {
+        let help = |host: &str| {
+            let error = RemoteError::Unreachable { host: host.into(), said: vec!["Permission denied".into()] };
+            error.diagnostic().helps.join("")
+        };
+        assert_eq!(help("me@zeus:2222"), "ssh-copy-id -p 2222 me@zeus");
+        assert_eq!(help("me@zeus"), "ssh-copy-id me@zeus");
+    }
 }

@@ -26,7 +26,7 @@ pub fn too_few_watches(needed: usize, polled: usize) -> Diagnostic {
         "`{name}` is {limit} for all programs of this user, and {} need a watch here",
         words::count(needed, "directory").replace("directorys", "directories")
     ))
-    .note(format!("{polled} of them are looked at twice a second instead"))
+    .note(format!("{polled} of them {} looked at twice a second instead", if polled == 1 { "is" } else { "are" }))
     .help(format!("raise the limit: sudo sysctl {name}={enough}"))
 }
 

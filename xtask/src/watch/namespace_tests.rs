@@ -38,6 +38,15 @@ fn w2_inner() {
         fs::write(scene.root.join(&file), "x").unwrap();
         assert!(scene.sees(&file), "{file}");
     }
+    // One more is not worth the same words again.
+    fs::create_dir(scene.root.join("more")).unwrap();
+    loop {
+        let batch = scene.batches.recv_timeout(std::time::Duration::from_mins(1)).expect("a batch");
+        assert_eq!(batch.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+        if batch.paths.contains(&path("more")) {
+            break;
+        }
+    }
 }
 
 /// Without a single watcher all is polled, and says so.

@@ -31,6 +31,8 @@ pub struct Subscription {
     silent_devices: HashMap<u64, bool>,
     /// Directories refused for want of watches since the last [`Subscription::problems`].
     refused: usize,
+    /// How many directories were polled when that was told last.
+    told: usize,
     silent: usize,
     others: Vec<Diagnostic>,
 }
@@ -45,6 +47,7 @@ impl Subscription {
             polled: BTreeMap::new(),
             silent_devices: HashMap::new(),
             refused: 0,
+            told: 0,
             silent: 0,
             others: Vec::new(),
         }
@@ -210,7 +213,11 @@ impl Subscription {
         let mut problems = std::mem::take(&mut self.others);
         if std::mem::take(&mut self.refused) > 0 {
             let (watched, polled) = self.counts();
-            problems.push(limit::too_few_watches(watched + polled, polled));
+            // Again once it is twice as bad, not for each new directory.
+            if polled >= 2 * self.told {
+                self.told = polled;
+                problems.push(limit::too_few_watches(watched + polled, polled));
+            }
         }
         match std::mem::take(&mut self.silent) {
             0 => {}
