@@ -97,7 +97,6 @@ concurrency:
   cancel-in-progress: ${{ github.event_name == 'pull_request' }}
 permissions:
   contents: read
-  packages: write
 env:
   HANDOVER: ghcr.io/${{ github.repository }}/ci
 jobs:
@@ -116,8 +115,15 @@ const PLAN: &str = "  plan:
         run: echo \"images=$(cargo xtask ci-plan --format json | jq --compact-output '[.jobs[].image]')\" >> \"$GITHUB_OUTPUT\"
 ";
 
-/// What people write comes to a shell as variables only.
-const FIRST_STEPS: &str = "      - uses: actions/checkout@v4
+/// How the job of an image begins: it alone may push. What people write comes to a shell as variables only.
+const JOB: &str = "    runs-on: ubuntu-latest
+    permissions:
+      contents: read
+      packages: write
+    outputs:
+      images: ${{ steps.hand-on.outputs.images }}
+    steps:
+      - uses: actions/checkout@v4
         with:
           persist-credentials: false
       - name: Log in to the registry of the images
@@ -153,10 +159,7 @@ fn workflow(jobs: &[Job], decides: bool) -> String {
                 job.image
             );
         }
-        text.push_str(
-            "    runs-on: ubuntu-latest\n    outputs:\n      images: ${{ steps.hand-on.outputs.images }}\n    steps:\n",
-        );
-        text.push_str(FIRST_STEPS);
+        text.push_str(JOB);
         if !job.needs.is_empty() {
             text.push_str(
                 "      - name: Take the images that it is built on, by digest\n        env:\n          IMAGES: |\n",

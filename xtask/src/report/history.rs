@@ -132,7 +132,13 @@ fn change(old: Option<&PastTask>, new: Option<&PastTask>) -> Option<Cell> {
         let (tone, sign) = if difference > 0.0 { (Tone::Warn, "+") } else { (Tone::Good, "-") };
         return Some(Cell::toned(tone, format!("{sign}{}", time(difference.abs()))));
     }
-    let key = if old.key != new.key && !old.key.is_empty() && !new.key.is_empty() { "other inputs" } else { "" };
+    let key = match (old.key.is_empty() || new.key.is_empty(), old.key == new.key) {
+        (true, _) => "",
+        (false, false) => "other inputs",
+        // The task decides by something that it does not name, or by chance.
+        (false, true) if [old.outcome, new.outcome].contains(&Outcome::Failed) => "same inputs",
+        (false, true) => "",
+    };
     (old.outcome != new.outcome).then(|| key.into())
 }
 
@@ -260,7 +266,7 @@ docs    ran      1.50s  never ran
 task    run 1         run 2              change
 docs    ran    1.00s  ran         1.50s  +0.50s
 lint    ran    1.00s  up-to-date
-test:b  ran    5.00s  failed      4.00s
+test:b  ran    5.00s  failed      4.00s  same inputs
 1m 01s against 1m 01s in all
 ";
         assert_eq!(compare(&all[0], &all[1], None, Paint::default()), wanted);
