@@ -10,7 +10,7 @@
 //! So files and verdicts of other tasks cost nothing; what is left for each of them is a look at its last result. Verdicts
 //! come from `decide`, as in every other run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::decide::Result_;
@@ -112,9 +112,10 @@ impl Memory {
         any
     }
 
-    /// Of these paths, those that concern any task.
-    pub fn concerning<'p>(&self, project: &Project, paths: impl IntoIterator<Item = &'p RepoPath>) -> Vec<RepoPath> {
-        interest::concerning(project, &self.interests, paths)
+    /// Of these paths, those that concern any task; all of them where that cannot be told any more.
+    pub fn concerning(&self, project: &Project, paths: &BTreeSet<RepoPath>) -> Vec<RepoPath> {
+        let found = interest::concerning(project, &self.interests, paths);
+        if found.is_empty() { paths.iter().cloned().collect() } else { found }
     }
 
     /// Marks these tasks.

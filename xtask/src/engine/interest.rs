@@ -110,18 +110,14 @@ pub(super) fn concerned(project: &Project, interests: &Interests, changes: &Chan
 }
 
 /// The paths of these that concern any task: an editor's own files come and go beside them.
-pub(super) fn concerning<'p>(
-    project: &Project,
-    interests: &Interests,
-    paths: impl IntoIterator<Item = &'p RepoPath>,
-) -> Vec<RepoPath> {
+pub(super) fn concerning(project: &Project, interests: &Interests, paths: &BTreeSet<RepoPath>) -> Vec<RepoPath> {
     let mut found = HashSet::new();
     let concerns = |path: &&RepoPath| {
         found.clear();
         interests.concerned(path, is_dir(project, path), &mut found);
         !found.is_empty()
     };
-    paths.into_iter().filter(concerns).cloned().collect()
+    paths.iter().filter(concerns).cloned().collect()
 }
 
 fn is_dir(project: &Project, path: &RepoPath) -> bool {

@@ -225,7 +225,9 @@ impl<'a> Rounds<'a> {
         self.woken_by.clone_from(&changes);
         if touched || reload {
             let mut changed: BTreeSet<RepoPath> = if reload { sources } else { BTreeSet::new() };
-            changed.extend(self.memory.concerning(&self.prepared.project, &changes.paths));
+            if touched {
+                changed.extend(self.memory.concerning(&self.prepared.project, &changes.paths));
+            }
             let total = changed.len();
             let paths = changed.iter().take(3).map(RepoPath::lossy).collect();
             self.reporter.event(&Event::WatchChanged { paths, total, rescan: changes.anything });
