@@ -32,6 +32,8 @@ pub(super) struct Ledger(Mutex<Page>);
 #[derive(Default)]
 struct Page {
     facts: BTreeMap<Member, Facts>,
+    /// What the registry has of an image that need not be pushed.
+    found: BTreeMap<Member, Vec<String>>,
     promoted: Vec<(String, String)>,
 }
 
@@ -45,10 +47,16 @@ impl Ledger {
         change(self.page().facts.entry((image.clone(), plan.clone())).or_default());
     }
 
-    /// References of an image in a plan that the registry has.
+    /// Keeps what the registry has of an image that need not be pushed.
+    pub(super) fn note_found(&self, image: &Arc<str>, plan: &Arc<str>, references: Vec<String>) {
+        self.page().found.insert((image.clone(), plan.clone()), references);
+    }
+
+    /// References of an image in a plan that the registry has: pushed by this run, or found.
     pub(super) fn pushed(&self, image: &Arc<str>, plan: &Arc<str>) -> Vec<String> {
-        let page = self.page();
-        page.facts.get(&(image.clone(), plan.clone())).map(|facts| facts.pushed.clone()).unwrap_or_default()
+        let (page, member) = (self.page(), (image.clone(), plan.clone()));
+        let pushed = page.facts.get(&member).map(|facts| &facts.pushed).filter(|pushed| !pushed.is_empty());
+        pushed.or_else(|| page.found.get(&member)).cloned().unwrap_or_default()
     }
 
     /// The reference in the last FROM line of an image in a plan that was built.

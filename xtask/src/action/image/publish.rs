@@ -264,14 +264,36 @@ pub(super) fn carry_out(services: &Services, call: &Call<'_>, plan: &Plan) -> Re
 
 /// Keeps what was pushed of each image, for what the run leaves behind.
 fn note(services: &Services, plan: &Plan, log: &[String], is_whole: bool) -> Result<(), Failure> {
+    of_each(services, plan, |image, of, wanted| {
+        let own = format!("{}:", wanted.name);
+        let lines = log.iter().filter(|line| line.contains(&own)).cloned().collect();
+        let tags = if is_whole { references(wanted) } else { Vec::new() };
+        services.ledger.note(&image.key, &of.name, |facts| (facts.push_log, facts.pushed) = (Some(lines), tags));
+    })
+}
+
+/// Keeps what the registry has of each image of a plan that is done: others tell of it, too.
+pub(super) fn note_found(services: &Services, plan: &Plan) -> Result<(), Failure> {
+    of_each(services, plan, |image, of, wanted| {
+        services.ledger.note_found(&image.key, &of.name, references(wanted));
+    })
+}
+
+fn references(wanted: &Wanted) -> Vec<String> {
+    wanted.tags.iter().map(|tag| format!("{}:{}", wanted.name, tag.tag)).collect()
+}
+
+fn of_each(
+    services: &Services,
+    plan: &Plan,
+    mut keep: impl FnMut(&Image, &stack::Plan, &Wanted),
+) -> Result<(), Failure> {
     let (stack, _) = services.stack().map_err(whole)?;
     for (image, of) in stack.pairs() {
         let name = label(&stack, image, of);
-        let Some(wanted) = plan.wanted.iter().find(|wanted| wanted.image == name) else { continue };
-        let own = format!("{}:", wanted.name);
-        let lines = log.iter().filter(|line| line.contains(&own)).cloned().collect();
-        let tags = wanted.tags.iter().map(|tag| format!("{own}{}", tag.tag)).filter(|_| is_whole).collect();
-        services.ledger.note(&image.key, &of.name, |facts| (facts.push_log, facts.pushed) = (Some(lines), tags));
+        if let Some(wanted) = plan.wanted.iter().find(|wanted| wanted.image == name) {
+            keep(image, of, wanted);
+        }
     }
     Ok(())
 }

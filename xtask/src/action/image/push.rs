@@ -73,5 +73,8 @@ pub(super) fn observed(services: &Services, wanted: &[crate::registry::publish::
     observed.forced = publish::reasons(&plan);
     observed.satisfied = plan.is_done();
     observed.values = plan.is_done().then(|| publish::published(&plan));
+    if plan.is_done() {
+        publish::note_found(services, &plan)?;
+    }
     Ok(observed)
 }
