@@ -170,6 +170,59 @@ fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
 }
 
 #[test]
+fn j07_j10_a_push_is_told_in_the_format_of_jupyter_if_asked_for() {
+    let registry = RealRegistry::start().expect("a registry");
+    let (mut space, commit) = space("months");
+    let wiki = tempfile::tempdir().unwrap();
+    git(wiki.path(), &["init", "--quiet", "--bare", "-b", "master"]);
+    space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
+    space.env.insert("STACK_WIKI".to_owned(), wiki.path().to_str().unwrap().to_owned());
+    space.replace("tasks.yaml", "image_manifest: { ", "image_manifest: { style: jupyter, ");
+    space.replace("tasks.yaml", "image_wiki: { of: push, ", "image_wiki: { of: push, style: jupyter, keep: 3, ");
+    let broken = space.run(&["told", "--version", "1.0.0"]);
+    assert_eq!(broken.code, 1, "{}", broken.stdout);
+    let problem = broken.problem("manifest:side");
+    assert!(problem.contains("info command `/nowhere` of image `side` failed"), "{problem}");
+
+    // A child tells what its parents tell, and what is not in it is left out.
+    space.replace("images/spec.yml", "info_cmds: [NOTE, BAD]", "info_cmds: [NOTE]");
+    space.replace("images/spec.yml", "/base, ", "/base, info_cmds: [BASE], ");
+    space.replace(
+        "images/spec.yml",
+        "all_info_cmds:\n",
+        "all_info_cmds:\n  BASE: { description: Base, command: /tool cat /note/base.txt }\n",
+    );
+    // What was pushed before the manifest failed is told now.
+    space.run(&["told", "--version", "1.0.0"]).fine();
+    let page = |name: &str| git(wiki.path(), &["show", &format!("HEAD:{name}")]);
+    let host = registry.host().replace([':', '.'], "-");
+    let manifest = page(&format!("{host}-side-t-{commit}.md"));
+    let hash = git(space.root(), &["rev-parse", "HEAD"]);
+    for text in [
+        format!("# Build manifest for image: {}/side:{}\n", space.prefix, &hash[..12]),
+        format!("[{hash}](https://git.example.org/lab/stack/commit/{hash})"),
+        "```text\nBegin\n```".to_owned(),
+        "## Base\n\n`/tool cat /note/base.txt`:\n\n```text\nnote of base".to_owned(),
+        "## Its note\n".to_owned(),
+    ] {
+        assert!(manifest.contains(&text), "{text} is in {manifest}");
+    }
+    let home = page("Home.md");
+    let row = home.lines().find(|line| line.starts_with("| [")).expect("a month");
+    let month = &row[3..10];
+    assert_eq!(row, format!("| [{month}](./{month}) | 4 | 4 | 1 |"), "{home}");
+    let rows = page(&format!("{month}.md"));
+    assert_eq!(rows.lines().filter(|line| line.contains("[Build manifest](./")).count(), IMAGES.len(), "{rows}");
+    assert!(
+        rows.contains(&format!("[Dockerfile](https://git.example.org/lab/stack/blob/{hash}/images/side/")),
+        "{rows}"
+    );
+    let pages = git(wiki.path(), &["ls-tree", "--name-only", "HEAD"]);
+    assert_eq!(pages.lines().filter(|name| name.starts_with(&host)).count(), 3, "the newest three: {pages}");
+    assert_eq!(space.run(&["told", "--version", "1.0.0"]).fine().started(), [""; 0], "everything is told");
+}
+
+#[test]
 fn the_first_run_of_a_branch_concerns_every_image_if_the_policy_says_so() {
     let (space, _) = space("branch");
     let spec = space.read("images/spec.yml");

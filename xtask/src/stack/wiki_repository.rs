@@ -19,6 +19,30 @@ pub struct WikiRepository {
     environment: BTreeMap<OsString, OsString>,
 }
 
+/// What is to be other in the wiki.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Name and new text of a page.
+    pub pages: Vec<(String, String)>,
+    /// Names of pages that go, if they are there.
+    pub gone: Vec<String>,
+}
+
+impl Change {
+    /// Does it to the files of a folder, which is made if need be.
+    ///
+    /// Errors: a name is no plain name; a file cannot be written or removed.
+    pub fn apply_to(&self, dir: &Path) -> Result<(), Diagnostic> {
+        self.pages.iter().try_for_each(|(name, text)| WikiRepository::write_in(dir, name, text))?;
+        self.gone.iter().try_for_each(|name| match std::fs::remove_file(dir.join(plain(name)?)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Diagnostic::error(format!("failed to remove page `{name}`")).cause(error))
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
 /// What came of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -81,21 +105,24 @@ impl WikiRepository {
         }
     }
 
-    /// Changes pages, commits and pushes. `change` gets the wiki as it is now and gives the new text of each page; it
-    /// is asked again if somebody else pushed in between.
+    /// Changes pages, commits and pushes. `change` gets the wiki as it is now and says what is to be other; it is asked
+    /// again if somebody else pushed in between.
     ///
     /// Errors: those of `change`; the push is refused.
     pub fn publish(
         &self,
         message: &str,
-        mut change: impl FnMut(&Self) -> Result<Vec<(String, String)>, Diagnostic>,
+        mut change: impl FnMut(&Self) -> Result<Change, Diagnostic>,
     ) -> Result<Published, Diagnostic> {
         let mut attempt = 1;
         loop {
-            let pages = change(self)?;
-            for (name, text) in &pages {
-                Self::write_in(&self.dir, name, text)?;
+            let change = change(self)?;
+            change.apply_to(&self.dir)?;
+            for (name, _) in &change.pages {
                 self.git(&["add", "--", name])?;
+            }
+            for name in &change.gone {
+                self.git(&["rm", "--quiet", "--cached", "--ignore-unmatch", "--", name])?;
             }
             // Whatever else lies in the folder is not ours to publish.
             if self.git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
@@ -117,12 +144,9 @@ impl WikiRepository {
     ///
     /// Errors: `name` is no plain name; it cannot be written.
     pub fn write_in(dir: &Path, name: &str, text: &str) -> Result<(), Diagnostic> {
-        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
-        if !plain {
-            return Err(Diagnostic::error(format!("`{name}` is no name of a page")));
-        }
+        let path = dir.join(plain(name)?);
         std::fs::create_dir_all(dir)
-            .and_then(|()| std::fs::write(dir.join(name), text))
+            .and_then(|()| std::fs::write(path, text))
             .map_err(|error| Diagnostic::error(format!("failed to write page `{name}`")).cause(error))
     }
 
@@ -160,6 +184,14 @@ impl WikiRepository {
         let verb = args.iter().find(|word| !word.starts_with('-') && !word.contains('=')).copied().unwrap_or_default();
         Err(super::git::refused(&[verb], &String::from_utf8_lossy(&output.stderr)))
     }
+}
+
+/// Names come from tags of images; none may lead out of the folder, or into git's own.
+fn plain(name: &str) -> Result<&str, Diagnostic> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(Diagnostic::error(format!("`{name}` is no name of a page")));
+    }
+    Ok(name)
 }
 
 #[cfg(test)]
@@ -208,8 +240,12 @@ mod tests {
         }
     }
 
-    fn add(wiki: &WikiRepository, line: &str) -> Result<Vec<(String, String)>, Diagnostic> {
-        Ok(vec![("Home.md".to_owned(), format!("{line}\n{}", wiki.page("Home.md")?))])
+    fn page(name: &str, text: String) -> Change {
+        Change { pages: vec![(name.to_owned(), text)], ..Change::default() }
+    }
+
+    fn add(wiki: &WikiRepository, line: &str) -> Result<Change, Diagnostic> {
+        Ok(page("Home.md", format!("{line}\n{}", wiki.page("Home.md")?)))
     }
 
     #[test]
@@ -222,9 +258,15 @@ mod tests {
         wiki.git(&["checkout", "--quiet", "-b", "trunk"]).unwrap();
         assert_eq!(wiki.publish("one", |wiki| add(wiki, "one")).unwrap(), Published::Pushed);
         assert_eq!(remote.page("Home.md"), "one\n");
-        let same = |wiki: &WikiRepository| Ok(vec![("Home.md".to_owned(), wiki.page("Home.md")?)]);
+        let same = |wiki: &WikiRepository| Ok(page("Home.md", wiki.page("Home.md")?));
         assert_eq!(wiki.publish("same", same).unwrap(), Published::Unchanged);
         assert_eq!(remote.git(&["--git-dir", "wiki.git", "log", "--format=%s"]), "one\n");
+        wiki.publish("two", |_| Ok(page("Other.md", String::new()))).unwrap();
+        let gone = ["Home.md", "Never.md"].map(str::to_owned).to_vec();
+        let without = Change { gone, ..Change::default() };
+        assert_eq!(wiki.publish("gone", |_| Ok(without.clone())).unwrap(), Published::Pushed);
+        assert_eq!(remote.git(&["--git-dir", "wiki.git", "ls-tree", "--name-only", "HEAD"]), "Other.md\n");
+        assert_eq!(wiki.publish("gone", |_| Ok(without.clone())).unwrap(), Published::Unchanged);
     }
 
     #[test]
@@ -253,7 +295,7 @@ mod tests {
         let opened = WikiRepository::open(url.to_str().unwrap(), &remote.dir.path().join("w"), &remote.environment);
         assert_eq!(opened.unwrap_err().message, "`git ls-remote` failed");
         let wiki = remote.open("wiki");
-        let error = wiki.publish("x", |_| Ok(vec![("../evil".to_owned(), String::new())])).unwrap_err();
+        let error = wiki.publish("x", |_| Ok(page("../evil", String::new()))).unwrap_err();
         assert_eq!(error.message, "`../evil` is no name of a page");
     }
 }

@@ -9,13 +9,16 @@ use serde_json::{Map, Value};
 use super::build::{infra, published_tag};
 use super::inside::Inside;
 use super::services::{Services, whole};
+use super::style::{Style, style};
 use super::{image_of, leftovers, published, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::docker::Docker;
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath, Stream};
 use crate::stack::manifest::{InfoOutput, Layer, Rows, layer_table, page};
-use crate::stack::{Image, InfoCmd, Stack, artifacts, taggers, tags};
+use crate::stack::sections::{self, BuildInfo, Section};
+use crate::stack::wiki::web_url;
+use crate::stack::{Graph, Image, InfoCmd, Stack, artifacts, taggers, tags};
 
 pub(super) struct ImageManifest(pub(super) Arc<Services>);
 
@@ -25,12 +28,13 @@ impl ActionType for ImageManifest {
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &["image"], optional: &["registry"], short: Some("image") }
+        Arguments { required: &["image"], optional: &["registry", "style"], short: Some("image") }
     }
 
     fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "image_manifest", args)?;
+        style(args)?;
         Ok(Links {
             provides: vec![format!("manifest:{}", image.key).into()],
             needs: vec![Need { resource: format!("image:{}", image.key).into(), dirties: true }],
@@ -56,13 +60,16 @@ impl ActionType for ImageManifest {
             let reference = format!("{}:{tag}", tags::full_name(call.args["registry"].as_str(), image));
             let path = format!("manifests/{}", tags::manifest_file(&reference));
             let inside = Inside::of(call, &docker, id);
-            let outputs = outputs(&inside, &stack, image)?;
+            let said = match style(call.args)? {
+                Style::Datahub => Said::Anything(outputs(&inside, &stack, image)?),
+                Style::Jupyter => Said::Sections(sections_of(&inside, (&stack, &graph), image)?),
+            };
             let found = found_tags(&inside, &taggers)?;
             drop(inside);
             let history = history(&docker, id, &reference)?;
             let layers = artifacts::artifact(&format!("layers-{}.json", tags::artifact_stem(&reference)));
             artifacts::store(call.root, &layers, artifacts::layers_json(&history))?;
-            write(call.root, &path, &page(&layer_table(&history, Rows::All), &outputs))?;
+            write(call.root, &path, &self.page(said, &reference, &history))?;
             call.out.line(Stream::Stdout, format!("wrote {path}").as_bytes());
             pages.insert(plan.name.to_string(), Value::from(path));
             if !taggers.is_empty() {
@@ -75,6 +82,57 @@ impl ActionType for ImageManifest {
         let values = values.map(|(name, map)| (name.to_owned(), Value::Object(map))).collect();
         Ok(Done { values, ..Done::default() })
     }
+}
+
+/// What the info commands said, in the order of the page.
+enum Said {
+    Anything(Vec<InfoOutput>),
+    Sections(Vec<Section>),
+}
+
+impl ImageManifest {
+    fn page(&self, said: Said, reference: &str, history: &[Layer]) -> String {
+        let sections = match said {
+            Said::Anything(outputs) => return page(&layer_table(history, Rows::All), &outputs),
+            Said::Sections(sections) => sections,
+        };
+        let git = self.0.git();
+        let info = BuildInfo {
+            reference: reference.to_owned(),
+            built: history.iter().map(|layer| layer.created).max().unwrap_or_default(),
+            size: history.iter().map(|layer| layer.size).sum(),
+            commit: git.head.map(|head| (head.hash, head.message)),
+            web: git.remote.as_deref().and_then(web_url),
+        };
+        sections::page(&info, &sections)
+    }
+}
+
+/// The output of each info command, those of the ancestors first. One of the image itself must say something; an
+/// inherited one may speak of what is not here, and is then left out.
+fn sections_of(inside: &Inside<'_>, (stack, graph): (&Stack, &Graph), image: &Image) -> Result<Vec<Section>, Failure> {
+    let mut found = Vec::new();
+    for (info, is_own) in sections::commands(stack, graph, image) {
+        let output = inside.run(&info.command)?;
+        let output = output.and_then(|text| match text.trim() {
+            "" => Err("it says nothing".to_owned()),
+            _ => Ok(text),
+        });
+        match output {
+            Ok(output) => {
+                found.push(Section { heading: info.description.clone(), command: info.command.clone(), output });
+            }
+            Err(cause) if is_own => {
+                let message = format!("info command `{}` of image `{}` failed", info.command, image.key);
+                return Err(Failure::failed(Diagnostic::error(message).at(info.place.clone()).cause(cause)));
+            }
+            Err(cause) => {
+                let whose = "it is that of an image below, and is left out";
+                inside.tell(&format!("info command `{}`: {cause}; {whose}", info.command));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The output of each info command; one that fails says so on the page, and the others go on.

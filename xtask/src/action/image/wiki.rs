@@ -8,15 +8,17 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::build::published_tag;
+use super::monthly;
 use super::results::dependency;
 use super::services::{Services, whole};
+use super::style::{Style, style};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::Links;
 use crate::model::digest::Hasher;
 use crate::model::{Diagnostic, Digest, ImageRef, Reason, RepoPath, Stream, words};
 use crate::stack::artifacts;
 use crate::stack::wiki::{self, Dependency};
-use crate::stack::wiki_repository::{Published, WikiRepository};
+use crate::stack::wiki_repository::{Change, Published, WikiRepository};
 use crate::stack::{Graph, Image, Plan, Stack, Suffix, tags};
 
 pub(super) struct ImageWiki(pub(super) Arc<Services>);
@@ -26,11 +28,8 @@ const FOLDER: &str = "wiki";
 /// Remembers the push that the pages tell of, so that one whose pages failed is told the next time.
 const TOLD: &str = ".xtask/wiki";
 
-/// Name and new text of a page.
-type Pages = Vec<(String, String)>;
-
 /// The pages as they are.
-enum Book {
+pub(super) enum Book {
     /// Nothing but a folder.
     Folder(PathBuf),
     Repository(WikiRepository),
@@ -38,7 +37,7 @@ enum Book {
 
 impl Book {
     /// The text of a page; empty if there is none.
-    fn page(&self, name: &str) -> Result<String, Diagnostic> {
+    pub(super) fn page(&self, name: &str) -> Result<String, Diagnostic> {
         match self {
             Self::Folder(dir) => WikiRepository::page_in(dir, name),
             Self::Repository(wiki) => wiki.page(name),
@@ -65,13 +64,15 @@ impl Occasion {
 }
 
 /// What was pushed of one image in one plan.
-struct Entry<'a> {
-    image: &'a Image,
-    plan: &'a Plan,
+pub(super) struct Entry<'a> {
+    pub image: &'a Image,
+    pub plan: &'a Plan,
     /// `host/repository:tag`
-    reference: String,
+    pub reference: String,
+    /// The same as it is called on this machine.
+    pub local: String,
     /// Its page, as `image_manifest` wrote it.
-    page: String,
+    pub page: String,
 }
 
 impl ActionType for ImageWiki {
@@ -80,10 +81,15 @@ impl ActionType for ImageWiki {
     }
 
     fn arguments(&self) -> Arguments {
-        Arguments { required: &[], optional: &["of", "repository", "folder", "web", "dry_run"], short: Some("of") }
+        Arguments {
+            required: &[],
+            optional: &["of", "repository", "folder", "web", "dry_run", "style", "keep"],
+            short: Some("of"),
+        }
     }
 
     fn links(&self, args: &Value) -> Result<Links, Diagnostic> {
+        monthly::keep(args, style(args)?)?;
         // No needs: it stands behind the action that pushed or promoted, or in a task that needs it.
         Ok(Links { observes: Occasion::of(args)? == Occasion::Push, ..Links::default() })
     }
@@ -105,7 +111,8 @@ impl ActionType for ImageWiki {
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (stack, graph) = self.0.stack().map_err(whole)?;
-        let occasion = Occasion::of(call.args)?;
+        let (occasion, style) = (Occasion::of(call.args)?, style(call.args)?);
+        let keep = monthly::keep(call.args, style)?;
         let dry = call.args["dry_run"].as_bool().unwrap_or(call.args["dry_run"].as_str() == Some("true"));
         let entries = match occasion {
             Occasion::Push => self.pushed(call, &stack)?,
@@ -128,36 +135,35 @@ impl ActionType for ImageWiki {
         if nothing {
             return Ok(Done { remark: Some("there is nothing new to tell".to_owned()), ..Done::default() });
         }
-        let change = |book: &Book| match occasion {
-            Occasion::Push => after_push(book, &stack, &place, &entries, &needs),
-            Occasion::Stable => after_stable(book, &stack, &place, self.0.ledger.promoted()),
+        let change = |book: &Book| match (occasion, style) {
+            (Occasion::Push, Style::Datahub) => after_push(book, &stack, &place, &entries, &needs),
+            (Occasion::Push, Style::Jupyter) => monthly::after_push(book, &self.0, &place, &entries, keep),
+            (Occasion::Stable, style) => after_stable(book, (&stack, style), &place, self.0.ledger.promoted()),
         };
         let dir = call.root.join(call.args["folder"].as_str().unwrap_or(FOLDER));
         let message = format!("[ci skip] Automated publish for {}", place.commit);
         let repository = call.args["repository"].as_str().filter(|url| !url.is_empty());
-        let mut pages = Pages::new();
+        let mut made = Change::default();
         let remark = match repository.filter(|_| !dry) {
             None => {
                 let book = Book::Folder(dir.clone());
-                pages = change(&book)?;
-                let target = if dry { call.root.join("artifacts") } else { dir };
-                for (name, text) in &pages {
-                    WikiRepository::write_in(&target, name, text)?;
-                }
-                words::count(pages.len(), "page")
+                made = change(&book)?;
+                made.apply_to(&if dry { call.root.join("artifacts") } else { dir })?;
+                words::count(made.pages.len(), "page")
             }
             Some(url) => {
                 let wiki = WikiRepository::open(url, &dir, &self.0.env)?;
                 let published = wiki.publish(&message, |wiki| {
-                    pages = change(&Book::Repository(wiki.clone()))?;
-                    Ok(pages.clone())
+                    made = change(&Book::Repository(wiki.clone()))?;
+                    Ok(made.clone())
                 })?;
                 match published {
                     Published::Unchanged => "every page is as it should be".to_owned(),
-                    Published::Pushed => format!("{} pushed", words::count(pages.len(), "page")),
+                    Published::Pushed => format!("{} pushed", words::count(made.pages.len(), "page")),
                 }
             }
         };
+        let Change { pages, .. } = made;
         copies(call.root, &pages)?;
         if occasion == Occasion::Push && !dry {
             let told = RepoPath::from_root(TOLD).unwrap_or_else(RepoPath::root);
@@ -193,7 +199,8 @@ impl ImageWiki {
             let Some(reference) = self.0.ledger.pushed(&image.key, &plan.name).into_iter().find(is_it) else {
                 continue;
             };
-            let path = format!("manifests/{}", tags::manifest_file(&format!("{}:{tag}", image.image_name)));
+            let local = format!("{}:{tag}", image.image_name);
+            let path = format!("manifests/{}", tags::manifest_file(&local));
             let page = std::fs::read_to_string(call.root.join(&path)).map_err(|error| {
                 Failure::failed(
                     Diagnostic::error(format!("failed to read the page `{path}` of `{reference}`"))
@@ -201,7 +208,7 @@ impl ImageWiki {
                         .help(format!("give a task the action `image_manifest` for `{}`", image.key)),
                 )
             })?;
-            entries.push(Entry { image, plan, reference, page });
+            entries.push(Entry { image, plan, reference, local, page });
         }
         Ok(entries)
     }
@@ -246,9 +253,10 @@ fn written(root: &Path) -> Result<BTreeMap<String, String>, Diagnostic> {
 }
 
 /// Where the sources are on the web, and at which commit.
-struct Place {
-    web: String,
-    commit: String,
+pub(super) struct Place {
+    pub web: String,
+    /// Its first digits.
+    pub commit: String,
 }
 
 /// A page per image; Home where its generation lists pushes; the page of dependencies.
@@ -258,8 +266,8 @@ fn after_push(
     place: &Place,
     entries: &[Entry<'_>],
     needs: &[Dependency],
-) -> Result<Pages, Diagnostic> {
-    let mut pages: Pages =
+) -> Result<Change, Diagnostic> {
+    let mut pages: Vec<(String, String)> =
         entries.iter().map(|entry| (tags::manifest_file(&entry.reference), entry.page.clone())).collect();
     if stack.suffix == Suffix::Hash {
         let mut home = book.page(wiki::HOME)?;
@@ -282,19 +290,19 @@ fn after_push(
         let (name, old) = known.swap_remove(first);
         pages.push((name.to_owned(), wiki::add_dependencies(&old, needs)));
     }
-    Ok(pages)
+    Ok(Change { pages, ..Change::default() })
 }
 
 /// The page of each image under its stable name; Home where its generation lists stable sets; Stable_Tag where it is
 /// the tag `stable` itself that moved.
 fn after_stable(
     book: &Book,
-    stack: &Stack,
+    (stack, style): (&Stack, Style),
     place: &Place,
     promoted: Vec<(String, String)>,
-) -> Result<Pages, Diagnostic> {
+) -> Result<Change, Diagnostic> {
     let (new, old): (Vec<String>, Vec<String>) = promoted.into_iter().unzip();
-    let mut pages = Pages::new();
+    let mut pages = Vec::new();
     for (new, old) in new.iter().zip(&old) {
         let page = book.page(&tags::manifest_file(old))?;
         if page.is_empty() && matches!(book, Book::Folder(_)) {
@@ -309,7 +317,7 @@ fn after_stable(
         pages.push((tags::manifest_file(new), page));
     }
     let is_global = |image: &str| ImageRef::parse(image).is_some_and(|image| image.tag.as_deref() == Some("stable"));
-    if stack.suffix == Suffix::Branch {
+    if stack.suffix == Suffix::Branch && style == Style::Datahub {
         let mut home = book.page(wiki::HOME)?;
         for plan in stack.plans.iter().rev() {
             let tag = |image: &crate::stack::Image| tags::stable_tag(image, plan);
@@ -329,11 +337,11 @@ fn after_stable(
     if !stable.is_empty() {
         pages.push((wiki::STABLE_TAG.to_owned(), wiki::stable_page(&place.web, &stable, &based_on)));
     }
-    Ok(pages)
+    Ok(Change { pages, ..Change::default() })
 }
 
 /// The pages that other programs read are in `artifacts/`, too.
-fn copies(root: &Path, pages: &Pages) -> Result<(), Diagnostic> {
+fn copies(root: &Path, pages: &[(String, String)]) -> Result<(), Diagnostic> {
     for (name, text) in pages {
         if name == wiki::HOME || name == wiki::STABLE_TAG {
             artifacts::store(root, &artifacts::artifact(name), text)?;
