@@ -13,10 +13,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::decide::Result_;
 use super::inputs;
 use super::interest::{self, Changes, Interests};
 use super::run::{Run, Summary};
+use super::values::Result_;
 use super::{Options, Project};
 use crate::graph::{self, Graph, Selection, TaskId};
 use crate::model::task::FileDep;

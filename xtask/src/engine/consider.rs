@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::decide::{self, Decision, Given, Result_};
+use super::decide::{self, Decision, Given};
 use super::job::{Message, Probed};
 use super::probe;
+use super::values::Result_;
 use crate::action::Failure;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{At, Condition};

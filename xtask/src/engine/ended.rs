@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decide::{self, Decision, Result_};
+use super::decide::{self, Decision};
 use super::inputs;
 use super::job::Finished;
 use super::run::{Run, is_hidden, reasons_json, unix_millis};
+use super::values::Result_;
 use crate::action::Failure;
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step};

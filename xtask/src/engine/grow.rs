@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decide::{self, Decision};
+use super::decide::Decision;
 use super::inputs;
+use super::values;
 use crate::graph::{self, Graph, Selection, TaskId, Why};
 use crate::model::task::CalcDep;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath, Task, Verdict};
@@ -189,7 +190,7 @@ impl Run<'_> {
     /// changed since the task was started.
     pub(super) fn take_depfile(&mut self, id: TaskId, decision: &mut Decision) -> Result<Vec<RepoPath>, Diagnostic> {
         let sources = self.sources(id);
-        let all = decide::calculated(self.project, id, &sources, &self.results)?;
+        let all = values::calculated(self.project, id, &sources, &self.results)?;
         self.extras.entry(id).or_default().extra = all.extra;
         self.inputs.remove(&id);
         let now = self.decision(id);
@@ -214,7 +215,7 @@ impl Run<'_> {
             return Ok(true);
         }
         let sources = self.sources(id);
-        let all = match decide::calculated(self.project, id, &sources, &self.results) {
+        let all = match values::calculated(self.project, id, &sources, &self.results) {
             Ok(all) => all,
             Err(problem) => {
                 self.decided(id, Verdict::Error(Box::new(problem.clone())));

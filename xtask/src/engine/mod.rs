@@ -23,6 +23,7 @@ mod job;
 mod join;
 mod live;
 pub mod narrow;
+mod parts;
 pub mod plan;
 mod probe;
 pub mod quick;
@@ -30,6 +31,7 @@ mod run;
 pub mod scope;
 mod start;
 pub mod still;
+mod values;
 mod wishes;
 mod worker;
 

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::decide::{self, Decision, Given, Result_};
+use super::decide::{self, Decision, Given};
 use super::inputs::{self, Extra};
 use super::job::{Job, Probed};
 use super::run::{is_hidden, unix_millis};
 use super::scope::{self, ScopeParts};
+use super::values::{self, Result_};
 use super::{Options, Project, probe};
 use crate::action::ActionSet;
 use crate::exec::environment::{Own, Variables, child_environment};
@@ -193,7 +194,7 @@ impl<'a> Predictor<'a> {
         let graph = self.project.graph.clone();
         let sources: Vec<TaskId> =
             graph.node(id).needs.iter().filter(|edge| edge.why == graph::Why::CalcDep).map(|edge| edge.to).collect();
-        let computed = decide::calculated(self.project, id, &sources, &self.results).ok();
+        let computed = values::calculated(self.project, id, &sources, &self.results).ok();
         let has_computed = !graph.task(id).calc_dep.is_empty();
         let nothing = Extra::default();
         let given = Given {
@@ -248,7 +249,7 @@ impl<'a> Predictor<'a> {
 
     fn probe(&mut self, id: TaskId) -> Option<Probed> {
         if let Some(ahead) = self.ahead.remove(&id)
-            && ahead.resources == decide::resources(self.project, id, &self.results)
+            && ahead.resources == values::resources(self.project, id, &self.results)
         {
             return Some(ahead.probed);
         }
@@ -264,7 +265,7 @@ impl<'a> Predictor<'a> {
         }
         let mut getargs = serde_json::Map::new();
         for arg in &node.task.getargs {
-            let value = decide::argument(graph, &self.results, &arg.task, arg.key.as_deref()).ok()?;
+            let value = values::argument(graph, &self.results, &arg.task, arg.key.as_deref()).ok()?;
             getargs.insert(arg.name.to_string(), value);
         }
         let words = self.project.positional.get(&id).cloned().unwrap_or_default();
@@ -288,7 +289,7 @@ impl<'a> Predictor<'a> {
             root_fd: self.project.files.root_fd().clone(),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
-            resources: decide::resources(self.project, id, &self.results),
+            resources: values::resources(self.project, id, &self.results),
             scope,
             env: Arc::new(child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect()),
             previous: previous.and_then(|success| serde_json::from_str(&success.values).ok()),

@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::again::Memory;
 use super::crew::Crew;
-use super::decide::{Decision, Result_};
+use super::decide::Decision;
 use super::inputs::{self, Extra, Inputs};
 use super::interest::Changes;
 use super::job::{Message, Probed};
 use super::join::Joining;
 use super::live::Ending;
 use super::still::Sighting;
+use super::values::Result_;
 use super::wishes::Wish;
 use super::{Options, Project, quick};
 use crate::action::Failure;

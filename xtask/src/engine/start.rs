@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::decide::{self, Decision};
+use super::decide::Decision;
 use super::inputs;
 use super::job::{Finished, Job, Message};
 use super::scope::{self, ScopeParts};
+use super::values;
 use super::worker;
 use crate::exec::environment::{Own, Variables, child_environment, let_through, with_own};
 use crate::graph::TaskId;
@@ -115,7 +116,7 @@ impl Run<'_> {
         let task = self.graph.node(id).task.clone();
         let mut getargs = Map::new();
         for arg in &task.getargs {
-            let value = decide::argument(&self.graph, &self.results, &arg.task, arg.key.as_deref());
+            let value = values::argument(&self.graph, &self.results, &arg.task, arg.key.as_deref());
             getargs.insert(arg.name.to_string(), value.map_err(|problem| problem.at(arg.place.clone()))?);
         }
         let no_words = Vec::new();
@@ -135,7 +136,7 @@ impl Run<'_> {
             root_fd: self.project.files.root_fd().clone(),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
-            resources: decide::resources(self.project, id, &self.results),
+            resources: values::resources(self.project, id, &self.results),
             scope,
             env: Arc::new(env),
             previous,
