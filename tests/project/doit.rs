@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cases;
 use crate::contract;
-use crate::play::{self, Call, Doit, Runner, pairs};
+use crate::play::{self, Call, Case, Doit, Runner, pairs};
 use crate::space::{Ran, Space};
 
 /// From a virtual environment that `cargo xtask ci` makes, or from the path.
@@ -132,4 +132,17 @@ fn doit_agrees_on_values_and_selection() {
 #[test]
 fn doit_agrees_on_the_rest() {
     section_holds("JKLMN");
+}
+
+#[test]
+fn the_page_names_every_row_that_doit_plays_otherwise() {
+    let page = std::fs::read_to_string(contract::root().join("docs/doit.md")).expect("the page");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let is_named = |row: &str| rows.iter().any(|cell| cell.split(", ").any(|named| named == row));
+    let otherwise =
+        |case: &Case| matches!(case.doit, Doit::Differs(_)) || case.steps.iter().any(|step| !step["ours"].is_null());
+    let all: Vec<String> = cases::all().into_iter().filter(otherwise).map(|case| case.row).collect();
+    assert!(all.len() > 10, "only {} rows", all.len());
+    let missing: Vec<&String> = all.iter().filter(|row| !is_named(row)).collect();
+    assert!(missing.is_empty(), "docs/doit.md does not say what doit does in {missing:?}");
 }
