@@ -62,6 +62,20 @@ fn names_that_differ_only_by_case_are_told() {
 }
 
 #[test]
+fn names_that_differ_only_by_how_letters_are_put_together_are_told() {
+    let (one, two) = ("in/caf\u{e9}", "in/cafe\u{301}");
+    let space = with(&format!(
+        "  t: {{ file_dep: ['{one}'], actions: [\"true\"] }}\n  u: {{ file_dep: ['{two}'], actions: [\"true\"] }}\n"
+    ));
+    space.write(one, "1");
+    space.write(two, "2");
+    let told = space.command(&["run", "t", "u"], "");
+    assert_eq!(told.exit, 0, "on this disk they are two files: {}", told.err);
+    let wanted = format!("`{two}` and `{one}` differ only by how letters are put together");
+    assert_eq!(told.err.matches(&wanted).count(), 1, "{}", told.err);
+}
+
+#[test]
 fn members_that_a_task_prints_have_params() {
     let tasks =
         "  p: { actions: [\"cat members\"] }\n  g: { expand_after: p, params: [{ name: word, default: none }] }\n";

@@ -100,6 +100,7 @@ fn external_crates_have_one_room() {
         ("notify", &["watch"]),
         ("indicatif", &["report"]),
         ("clap", &["cli"]),
+        ("icu_normalizer", &["graph"]),
         ("serde_saphyr", &["taskfile"]),
         ("serde_yaml", &["taskfile", "stack"]),
     ];

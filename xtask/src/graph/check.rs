@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+
 use super::{Edge, Graph, TaskId, Why};
 use crate::model::{Diagnostic, Place, RepoPath, Stars};
 
@@ -57,7 +59,8 @@ pub(super) fn overlapping_targets(graph: &Graph) -> Vec<Diagnostic> {
     errors
 }
 
-/// Paths that differ only by case: on some disks they are one file, on others two.
+/// Paths that differ only by case, or by how their letters are put together (`é` may be one character or two): on some
+/// disks they are one file, on others two.
 pub(super) fn alike(graph: &Graph) -> Vec<Diagnostic> {
     let mut seen: HashMap<&[u8], &Place> = HashMap::new();
     let mut folded: HashMap<String, (&str, &Place)> = HashMap::new();
@@ -69,14 +72,19 @@ pub(super) fn alike(graph: &Graph) -> Vec<Diagnostic> {
             if seen.insert(path.as_bytes(), place).is_some() || literal_prefix(path).len() != path.len() {
                 continue;
             }
-            match folded.entry(path.to_lowercase()) {
+            match folded.entry(composed(path.to_lowercase())) {
                 Entry::Vacant(entry) => {
                     entry.insert((path, place));
                 }
                 Entry::Occupied(entry) => {
                     let (other, first) = *entry.get();
+                    let what = if composed(path.to_owned()) == composed(other.to_owned()) {
+                        "how letters are put together"
+                    } else {
+                        "case"
+                    };
                     warnings.push(
-                        Diagnostic::warning(format!("`{path}` and `{other}` differ only by case"))
+                        Diagnostic::warning(format!("`{path}` and `{other}` differ only by {what}"))
                             .at_because((*place).clone(), format!("`{path}`"))
                             .at_because(first.clone(), format!("`{other}`"))
                             .help("write both alike, or give one another name: not every disk keeps them apart"),
@@ -86,6 +94,11 @@ pub(super) fn alike(graph: &Graph) -> Vec<Diagnostic> {
         }
     }
     warnings
+}
+
+/// The text with each letter as one character, where there is one.
+fn composed(text: String) -> String {
+    if text.is_ascii() { text } else { ComposingNormalizerBorrowed::new_nfc().normalize(&text).into_owned() }
 }
 
 /// The first cycle found, if any, with every edge of it and why it exists.
