@@ -12,7 +12,7 @@ pub(super) use project::{
 };
 pub(super) use run::{RunArgs, RunCli};
 pub(super) use stack::{AffectedArgs, CiPlanArgs, HostsArgs, ReportArgs, SpecArgs, SpecCommand, SyncArgs};
-pub(super) use tasks::{CleanArgs, ExplainArgs, ForgetArgs, GraphArgs, HistoryArgs, ListArgs, NamesArgs};
+pub(super) use tasks::{CleanArgs, ExplainArgs, ForgetArgs, GraphArgs, HistoryArgs, ListArgs, NamesArgs, TraceArgs};
 
 /// Task runner that maintains a stack of Docker images
 #[derive(Parser, Debug)]
@@ -52,6 +52,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Say why a task would run, or why it last did
     Explain(ExplainArgs),
+    /// Run one task, and show which files its commands read and wrote
+    Trace(TraceArgs),
     /// Remove what tasks have made
     Clean(CleanArgs),
     /// Forget that tasks ever succeeded

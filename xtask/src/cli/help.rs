@@ -17,7 +17,7 @@ const WATCH: &str = "\nOptions of the watch:
 
 /// The commands by what they are for, in the order in which people meet them. Each is in one group (a test).
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Run tasks", &["run", "watch", "list", "explain", "graph", "history"]),
+    ("Run tasks", &["run", "watch", "list", "explain", "trace", "graph", "history"]),
     ("Change what is remembered", &["accept", "forget", "ignore", "clean"]),
     ("The stack and its images", &["spec", "affected", "report", "tags", "ci-plan"]),
     ("Environments and hosts", &["env", "hosts", "sync"]),

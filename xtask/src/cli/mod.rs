@@ -38,6 +38,8 @@ mod sync;
 mod tags;
 mod task_command;
 mod timings;
+mod trace;
+mod trace_log;
 mod watch;
 mod words;
 
@@ -101,6 +103,7 @@ fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {
     match cli.command {
         args::Command::List(args) => list::list(&args, world),
         args::Command::Explain(args) => list::explain(&args, world),
+        args::Command::Trace(args) => trace::trace(&args, world),
         args::Command::Clean(args) => clean::clean(&args, world),
         args::Command::Forget(args) => records::forget(&args, world),
         args::Command::Ignore(args) => records::ignore(&args, world),

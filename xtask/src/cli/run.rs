@@ -15,7 +15,7 @@ use super::run_params::hand_out_params;
 use super::timings::{self, Recorder};
 use super::words::{self, Meaning};
 use crate::action::image::Services;
-use crate::engine::{self, Options, Project};
+use crate::engine::{self, Options, Project, Tracer};
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{ParamKind, Task, Taskfile};
@@ -51,10 +51,16 @@ pub(super) struct Prepared {
 }
 
 pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
+    run_with(words, world, None)
+}
+
+/// The same; with a tracer, which needs the commands of its task, nothing is passed over.
+pub(super) fn run_with(words: &[String], world: &World, tracer: Option<Tracer>) -> Result<u8, Diagnostics> {
     let stop = StopToken::new();
     let begun = Instant::now();
     let _watch = profile::enter(Part::Planning);
-    let mut known = match quick::quick(words, world, &stop)? {
+    let known = if tracer.is_some() { Quick::Run(Box::default()) } else { quick::quick(words, world, &stop)? };
+    let mut known = match known {
         Quick::Done(exit) => return Ok(exit),
         Quick::Run(known) => known,
     };
@@ -82,7 +88,7 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
     let supervisor = world.owns_process.then(crate::exec::supervise);
     let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
     let shared = super::share_terminal(&*reporter, world);
-    let options = Options { steps: world.steps.clone(), ..options(&prepared, words, &stop) };
+    let options = Options { steps: world.steps.clone(), tracer, ..options(&prepared, words, &stop) };
     let mut recorder = prepared.args.timings.is_some().then(Recorder::new);
     let result = engine::run(&mut prepared.project, &prepared.selection, &options, &mut |event| {
         if let Some(recorder) = &mut recorder {

@@ -148,7 +148,8 @@ fn observe(
         parts.extend(probed.parts.iter().cloned());
         seen.satisfied = probed.satisfied;
     }
-    if given.options.always {
+    let is_traced = given.options.tracer.as_ref().is_some_and(|tracer| tracer.task == task.name);
+    if given.options.always || is_traced {
         seen.forced.push(Reason::Always);
     }
     // Something is compared with the last success, and there is none.

@@ -44,6 +44,8 @@ pub(super) struct Job {
     pub stop: StopToken,
     pub steps: Steps,
     pub grace: Duration,
+    /// Comes before the words of each command of an action.
+    pub tracer: Option<Arc<[OsString]>>,
     /// Where what changes from now on must be told from what was there by the times of files: now, in nanoseconds
     /// since 1970.
     pub begun: Option<i64>,

@@ -36,6 +36,7 @@ mod wishes;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,8 @@ pub struct Options {
     pub strict: bool,
     /// As if these files had changed.
     pub what_if: Vec<RepoPath>,
+    /// Follows the commands of one task, which runs in any case.
+    pub tracer: Option<Tracer>,
     /// Random order where edges allow it, from this seed.
     pub shuffle: Option<u64>,
     /// Members and targets that are named, but come up only when a group is expanded.
@@ -135,6 +138,13 @@ pub struct Options {
     pub news: Option<News>,
 }
 
+/// A program that is put before each command of a task's actions.
+#[derive(Clone, Debug)]
+pub struct Tracer {
+    pub task: Arc<str>,
+    pub words: Arc<[OsString]>,
+}
+
 /// So many more tasks than processors run at once: while one waits for its disk, or its end is written down and the next
 /// is decided, its processor has work.
 const MORE_TASKS: usize = 2;
@@ -149,6 +159,7 @@ impl Default for Options {
             include_ignored: false,
             strict: false,
             what_if: Vec::new(),
+            tracer: None,
             shuffle: None,
             later: Vec::new(),
             verbosity: None,

@@ -289,6 +289,7 @@ impl<'a> Predictor<'a> {
             root_fd: self.project.files.root_fd().clone(),
             actions: self.project.actions.clone(),
             expander: self.project.expander.clone(),
+            tracer: None,
             resources: values::resources(self.project, id, &self.results),
             scope,
             env: Arc::new(child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect()),

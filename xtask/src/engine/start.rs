@@ -82,6 +82,8 @@ impl Run<'_> {
             verbosity,
             interactive: task.interactive,
         });
+        let tracer = self.options.tracer.as_ref().filter(|tracer| tracer.task == task.name);
+        job.tracer = tracer.map(|tracer| tracer.words.clone());
         job.inputs = inputs.paths.iter().map(|path| (path.clone(), self.project.files.peek(path).stat())).collect();
         let optional = |path: &RepoPath| task.targets.iter().any(|target| target.path == *path && target.optional);
         job.targets =
@@ -143,6 +145,7 @@ impl Run<'_> {
             stop: self.halt.clone(),
             steps: self.options.steps.clone(),
             grace: self.project.config.grace.unwrap_or(self.options.grace),
+            tracer: None,
             begun: None,
             inputs: Vec::new(),
             targets: Vec::new(),

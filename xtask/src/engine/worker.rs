@@ -261,6 +261,7 @@ fn process(job: &Job, screen: &Screen, action: &Action, start: Instant) -> Resul
         }
         ActionKind::BuiltIn { .. } => Vec::new(),
     };
+    let argv = job.tracer.iter().flat_map(|words| words.iter().cloned()).chain(argv).collect();
     let mut env = job.env.clone();
     if !action.step.env.is_empty() {
         Arc::make_mut(&mut env)

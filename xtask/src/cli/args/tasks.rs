@@ -50,6 +50,21 @@ pub(in crate::cli) struct ExplainArgs {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct TraceArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Files outside of the project, too
+    #[arg(short, long)]
+    pub all: bool,
+    /// Leave what strace wrote in `strace.txt`
+    #[arg(long)]
+    pub keep: bool,
+    /// Words of the task's own params may follow its name
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub task: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct CleanArgs {
     #[command(flatten)]
     pub file: FileArgs,
