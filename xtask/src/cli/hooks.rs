@@ -108,11 +108,14 @@ fn affected(file: &FileArgs, files: &[String], world: &World) -> Result<u8, Diag
     let (project, _) = project::open(&place, read.tasks, read.actions, world, &load)?;
     let files: Vec<RepoPath> = files.iter().filter_map(|file| RepoPath::new(&place.cwd, file)).collect();
     let graph = &project.graph;
-    let names = graph.ids().map(|id| graph.task(id)).filter(|task| is_lint(task)).filter(|task| {
+    let concerned = graph.ids().map(|id| graph.task(id)).filter(|task| is_lint(task)).filter(|task| {
         let paths = crate::store::glob::expand(&place.root, &task.file_dep).paths;
         files.iter().any(|file| paths.contains(file))
     });
-    run(file, names.map(|task| task.name.to_string()).collect(), world)
+    let names = concerned.map(|task| task.name.to_string()).collect();
+    // In one process SQLite writes to no state whose journal somebody has open to read alone.
+    drop(project);
+    run(file, names, world)
 }
 
 /// Runs tasks, all of them even if one fails; nothing if there is none.
