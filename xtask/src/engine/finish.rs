@@ -1,8 +1,10 @@
 //! The end of a run: teardowns, what it leaves for people, history, exit code.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::interest::Changes;
 use super::job::Message;
 use super::run::{Run, Summary, guarded, unix_seconds};
 use super::worker;
@@ -121,10 +123,16 @@ impl Run<'_> {
             delete_on_error: false,
             ..task.clone()
         });
-        let queue = self.shared_queue();
+        let (queue, is_over) = (self.shared_queue(), AtomicBool::new(false));
         let result = std::thread::scope(|scope| {
-            let worker = scope.spawn(|| guarded(|| worker::run(&job, &queue)));
-            while !worker.is_finished() {
+            let worker = scope.spawn(|| {
+                let result = guarded(|| worker::run(&job, &queue));
+                is_over.store(true, Ordering::Release);
+                // Whoever waits for what is said would not hear that there is no more.
+                queue.push(Message::Changed(Changes::default()));
+                result
+            });
+            while !is_over.load(Ordering::Acquire) && !worker.is_finished() {
                 if let Some(message) = queue.pop(Duration::from_millis(20)) {
                     self.heard_late(message);
                 }
