@@ -1,6 +1,8 @@
 //! Tests of the project as a whole: conformance cases, layers, the README, an embedding. Knows the program only from
 //! outside: its library entry and its binary.
 
+#[path = "project/cargo.rs"]
+mod cargo;
 #[path = "project/cases.rs"]
 mod cases;
 #[path = "project/ci_plan.rs"]

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::cargo::cargo;
 use crate::space::Space;
 
 /// The example is the documentation; it is compiled with the tests and run here.
@@ -14,8 +15,8 @@ fn an_embedding_repository_uses_its_own_actions() {
     );
     space.write("name", "world");
     // A run of single tests does not build examples.
-    let built =
-        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "xtask", "--example", "embed"]).status();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = cargo(root).args(["build", "--quiet", "--package", "xtask", "--example", "embed"]).status();
     assert!(built.is_ok_and(|status| status.success()), "the example does not compile");
     let example = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("examples").join("embed");
     let run = || {

@@ -12,19 +12,9 @@ use serde_json::Value;
 
 use crate::space::Space;
 
-/// Runs cargo in a folder, with nothing that the cargo of this test has set.
+/// Runs cargo in a folder: whether it went well, and what it said.
 fn cargo(dir: &Path, words: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(words).current_dir(dir).env("CARGO_NET_OFFLINE", "true");
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if (name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&&*name))
-            || name.starts_with("NEXTEST")
-        {
-            command.env_remove(&*name);
-        }
-    }
-    let output = command.output().expect("cargo");
+    let output = crate::cargo::cargo(dir).args(words).output().expect("cargo");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let told = if output.status.success() { text(&output.stdout) } else { text(&output.stderr) };
     (output.status.success(), told)
