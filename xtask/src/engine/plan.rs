@@ -1,7 +1,7 @@
 //! What a run would do, without doing it: for dry runs, `list --status`, `explain`, `--frozen`. Same decisions as a run.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -50,8 +50,8 @@ pub fn predict(project: &mut Project, selection: &Selection, options: &Options) 
     let plan = graph::closure(&graph, selection, options.single);
     project.files.next_epoch();
     let fetched = inputs::prefetch(project, &plan);
-    let mut predictor = Predictor::new(project, options);
-    predictor.look_ahead(&plan);
+    let mut predictor =
+        Predictor { project, options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
     for id in plan {
         predictor.visit(id, fetched.get(&id));
     }
@@ -73,51 +73,9 @@ struct Predictor<'a> {
     results: HashMap<TaskId, Result_>,
     status: HashMap<TaskId, Status>,
     order: Vec<TaskId>,
-    ahead: HashMap<TaskId, Ahead>,
 }
 
-/// What was seen of a task before its turn, and what was then taken for the results of the tasks that it needs.
-struct Ahead {
-    resources: Resources,
-    probed: Probed,
-}
-
-type Resources = BTreeMap<Arc<str>, Value>;
-
-/// Tasks that are looked at side by side, with what a job of each holds meanwhile.
-const SIDE_BY_SIDE: usize = 256;
-
-impl<'a> Predictor<'a> {
-    fn new(project: &'a mut Project, options: &'a Options) -> Self {
-        let (results, status) = (HashMap::new(), HashMap::new());
-        Self { project, options, results, status, order: Vec::new(), ahead: HashMap::new() }
-    }
-
-    /// Looks at tasks on all processors, as if whatever they need were up to date. Whether that was so is seen when it
-    /// is their turn.
-    fn look_ahead(&mut self, plan: &[TaskId]) {
-        for some in plan.chunks(SIDE_BY_SIDE) {
-            let some = some.iter().filter(|id| self.may_be_looked_at_early(**id));
-            let jobs: Vec<(TaskId, Job)> = some.filter_map(|id| Some((*id, self.job(*id)?))).collect();
-            self.ahead.extend(side_by_side(jobs));
-        }
-    }
-
-    /// Built-in actions only look; commands are for their turn. What never succeeded, or needs what never did, will most
-    /// likely run, and is not looked at before that.
-    fn may_be_looked_at_early(&self, id: TaskId) -> bool {
-        let node = self.project.graph.node(id);
-        let has_succeeded = |id: TaskId| {
-            let task = self.project.graph.task(id);
-            task.is_group() || self.project.records.get(&*task.name).is_some_and(|record| record.success.is_some())
-        };
-        node.links.observes
-            && node.task.uptodate.is_empty()
-            && node.task.condition.is_none()
-            && node.task.getargs.is_empty()
-            && has_succeeded(id)
-            && node.needs.iter().all(|edge| has_succeeded(edge.to))
-    }
+impl Predictor<'_> {
     fn visit(&mut self, id: TaskId, fetched: Option<&Arc<inputs::Inputs>>) {
         if self.status.contains_key(&id) {
             return;
@@ -247,17 +205,7 @@ impl<'a> Predictor<'a> {
         self.results.insert(id, result);
     }
 
-    fn probe(&mut self, id: TaskId) -> Option<Probed> {
-        if let Some(ahead) = self.ahead.remove(&id)
-            && ahead.resources == values::resources(self.project, id, &self.results)
-        {
-            return Some(ahead.probed);
-        }
-        self.job(id).map(|job| probe::probe(&job))
-    }
-
-    /// What a probe of this task needs, by what is known now; `None` if it needs no probe, or its arguments cannot be had.
-    fn job(&self, id: TaskId) -> Option<Job> {
+    fn probe(&self, id: TaskId) -> Option<Probed> {
         let graph = &self.project.graph;
         let node = graph.node(id);
         if !probe::is_needed(&node.task, node.links.observes) {
@@ -283,7 +231,7 @@ impl<'a> Predictor<'a> {
         let pass: Vec<&str> = node.task.pass_env.iter().map(|name| &**name).collect();
         let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &node.task.name };
         let previous = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
-        Some(Job {
+        let job = Job {
             task: node.task.clone(),
             root: Arc::new(self.project.root.clone()),
             root_fd: self.project.files.root_fd().clone(),
@@ -301,29 +249,9 @@ impl<'a> Predictor<'a> {
             inputs: Vec::new(),
             targets: Vec::new(),
             secrets: Vec::new(),
-        })
+        };
+        Some(probe::probe(&job))
     }
-}
-
-/// Probes on threads of their own: those of rayon, which a probe may wait for with a lock in its hand, would begin the
-/// next probe meanwhile.
-fn side_by_side(jobs: Vec<(TaskId, Job)>) -> Vec<(TaskId, Ahead)> {
-    let threads = rayon::current_num_threads().min(jobs.len());
-    let jobs = Mutex::new(jobs.into_iter());
-    let seen = Mutex::new(Vec::new());
-    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((id, job)) = next() {
-                    let probed = probe::probe(&job);
-                    let ahead = Ahead { resources: job.resources, probed };
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).push((id, ahead));
-                }
-            });
-        }
-    });
-    seen.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a reason holds whatever the needed tasks produce.
@@ -356,7 +284,8 @@ pub fn accept(project: &mut Project, tasks: &[TaskId]) -> Result<Vec<(Arc<str>, 
     let options = Options::default();
     let mut done = Vec::new();
     let plan = graph::closure(&graph, &Selection { tasks: tasks.to_vec() }, false);
-    let mut predictor = Predictor::new(project, &options);
+    let mut predictor =
+        Predictor { project, options: &options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
     for id in plan {
         predictor.visit(id, None);
         if graph.task(id).is_group() || !tasks.contains(&id) {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use crate::model::{Diagnostic, Diagnostics, Place, RepoPath};
 use crate::render::dockerfile::{BuildOptions, Dockerfile};
 use crate::stack::graph::Mention;
@@ -65,19 +63,17 @@ fn bytes_of(root: &Path, path: &RepoPath) -> Result<Option<Vec<u8>>, Diagnostics
 
 /// The folders below `dir`, two levels deep, sorted. What cannot be listed is left out: its keys will miss it.
 pub fn folders(dir: &Path) -> Vec<Folder> {
-    let mut found: Vec<Folder> = folder_names(dir).into_par_iter().flat_map_iter(|name| family(dir, name)).collect();
+    let mut found = Vec::new();
+    for name in folder_names(dir) {
+        let below = dir.join(&name);
+        for inner in folder_names(&below) {
+            let path = format!("{name}/{inner}");
+            found.push(Folder { has_dockerfile: has_dockerfile(&below.join(&inner)), path });
+        }
+        found.push(Folder { has_dockerfile: has_dockerfile(&below), path: name });
+    }
     found.sort();
     found
-}
-
-/// A folder, and those in it.
-fn family(dir: &Path, name: String) -> Vec<Folder> {
-    let below = dir.join(&name);
-    let inner =
-        |inner: String| Folder { has_dockerfile: has_dockerfile(&below.join(&inner)), path: format!("{name}/{inner}") };
-    let mut family: Vec<Folder> = folder_names(&below).into_iter().map(inner).collect();
-    family.push(Folder { has_dockerfile: has_dockerfile(&below), path: name });
-    family
 }
 
 fn folder_names(dir: &Path) -> Vec<String> {
