@@ -21,7 +21,7 @@ text{font:13.3px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',m
 /// The picture: the command in the first row, below it the rows that have something.
 pub fn picture(command: &str, screen: &Screen) -> String {
     let (rows, columns) = screen.size();
-    let is_blank = |row: u16| (0..columns).all(|column| look(screen, row, column).2.trim().is_empty());
+    let is_blank = |row: u16| (0..columns).all(|column| look(screen, row, column).1.trim().is_empty());
     let last = (0..rows).rev().find(|row| !is_blank(*row)).map_or(0, |row| row + 1);
     let (width, height) = (f32::from(columns) * COLUMN + 2.0 * MARGIN, f32::from(last + 1) * ROW + 2.0 * MARGIN);
     let mut text = format!(
@@ -64,8 +64,8 @@ fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut open = false;
     for column in 0..columns {
-        let (wide, class, text) = look(screen, row, column);
-        let after = (column + 1 < columns).then(|| look(screen, row, column + 1).2);
+        let (class, text) = look(screen, row, column);
+        let after = (column + 1 < columns).then(|| look(screen, row, column + 1).1);
         // Two blanks end a run, for nothing is to be seen in them.
         if text == " " && (!open || after.is_none_or(|after| after == " ")) {
             open = false;
@@ -74,9 +74,9 @@ fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
         match runs.last_mut().filter(|run| open && run.class == class) {
             Some(run) => {
                 run.text.push_str(&text);
-                run.columns += wide;
+                run.columns += 1;
             }
-            None => runs.push(Run { column, columns: wide, class, text }),
+            None => runs.push(Run { column, columns: 1, class, text }),
         }
         open = true;
     }
@@ -84,14 +84,14 @@ fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
     runs
 }
 
-/// How many columns a cell takes, its classes and its text.
-fn look(screen: &Screen, row: u16, column: u16) -> (u16, String, String) {
-    let Some(cell) = screen.cell(row, column) else { return (1, String::new(), " ".to_owned()) };
+/// The classes of a cell and its text: none for the second half of a wide letter.
+fn look(screen: &Screen, row: u16, column: u16) -> (String, String) {
+    let Some(cell) = screen.cell(row, column) else { return (String::new(), " ".to_owned()) };
     if cell.is_wide_continuation() {
-        return (1, class(cell), String::new());
+        return (class(cell), String::new());
     }
     let text = if cell.has_contents() { cell.contents().to_owned() } else { " ".to_owned() };
-    (1, class(cell), text)
+    (class(cell), text)
 }
 
 fn class(cell: &Cell) -> String {

@@ -32,6 +32,39 @@ fn space(name: &str) -> (Space, String) {
     (space, commit)
 }
 
+/// The same with a registry and a wiki, which is a bare repository; what its pages say is asked for by name.
+struct Wiki {
+    registry: RealRegistry,
+    space: Space,
+    commit: String,
+    dir: tempfile::TempDir,
+}
+
+impl Wiki {
+    fn new(name: &str) -> Self {
+        let registry = RealRegistry::start().expect("a registry");
+        let (mut space, commit) = space(name);
+        let dir = tempfile::tempdir().unwrap();
+        git(dir.path(), &["init", "--quiet", "--bare", "-b", "master"]);
+        space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
+        space.env.insert("STACK_WIKI".to_owned(), dir.path().to_str().unwrap().to_owned());
+        Self { registry, space, commit, dir }
+    }
+
+    fn git(&self, words: &[&str]) -> String {
+        git(self.dir.path(), words)
+    }
+
+    fn page(&self, name: &str) -> String {
+        self.git(&["show", &format!("HEAD:{name}")])
+    }
+
+    /// The host of the registry, as it stands in names of pages.
+    fn host(&self) -> String {
+        self.registry.host().replace([':', '.'], "-")
+    }
+}
+
 impl Space {
     fn lines(&self, path: &str) -> Vec<String> {
         self.read(path).lines().map(str::to_owned).collect()
@@ -128,17 +161,13 @@ fn what_changed_is_written_before_anything_is_built() {
 
 #[test]
 fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
-    let registry = RealRegistry::start().expect("a registry");
-    let (mut space, commit) = space("wiki");
-    let wiki = tempfile::tempdir().unwrap();
-    git(wiki.path(), &["init", "--quiet", "--bare", "-b", "master"]);
-    space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
-    space.env.insert("STACK_WIKI".to_owned(), wiki.path().to_str().unwrap().to_owned());
+    let wiki = Wiki::new("wiki");
+    let Wiki { registry, space, commit, .. } = &wiki;
     space.run(&["told", "--version", "1.0.0"]).fine();
 
-    let page = |name: &str| git(wiki.path(), &["show", &format!("HEAD:{name}")]);
+    let page = |name: &str| wiki.page(name);
     let pushed = |image: &str| format!("{}/{image}:t-{commit}", registry.host());
-    let host = registry.host().replace([':', '.'], "-");
+    let host = wiki.host();
     let manifest = page(&format!("{host}-side-t-{commit}.md"));
     assert!(manifest.contains("## Its note\n"), "{manifest}");
     assert!(manifest.contains("note of side"), "{manifest}");
@@ -151,10 +180,10 @@ fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
     assert!(row.contains(&format!("|{}|", cell.join("<br>"))), "{home}");
     let needs = page("Image-Dependency.md");
     assert!(needs.contains(&format!("\n{},{}\n", pushed("leaf"), pushed("mid"))), "{needs}");
-    assert_eq!(git(wiki.path(), &["log", "--format=%s"]), format!("[ci skip] Automated publish for {commit}"));
+    assert_eq!(wiki.git(&["log", "--format=%s"]), format!("[ci skip] Automated publish for {commit}"));
     let names = space.lines("artifacts/IMAGES_PUSHED");
     assert!(names.contains(&pushed("leaf")) && names.iter().any(|name| name.ends_with("/leaf:1.0.0")), "{names:?}");
-    assert!(space.result("leaf", &commit).contains("push_success: true"));
+    assert!(space.result("leaf", commit).contains("push_success: true"));
     let layers = space.json(&format!("artifacts/layers-{}-side-t-{commit}.json", space.prefix));
     assert!(layers[0]["command"].as_str().unwrap().contains("COPY"), "{layers}");
     assert!(layers[0]["size"].as_u64().unwrap() > 0 && layers[0]["created"].is_i64(), "{layers}");
@@ -166,17 +195,13 @@ fn a_push_and_a_promotion_are_told_in_the_wiki_and_committed_there() {
     assert_eq!(space.lines("artifacts/IMAGES_TAGGED"), IMAGES.map(stable));
     assert_eq!(space.lines("artifacts/IMAGES_ORIGINAL"), IMAGES.map(pushed));
     assert_eq!(page(&format!("{host}-side-t-stable.md")), manifest, "the page of what it was");
-    assert_eq!(git(wiki.path(), &["log", "--format=%s"]).lines().count(), 2);
+    assert_eq!(wiki.git(&["log", "--format=%s"]).lines().count(), 2);
 }
 
 #[test]
 fn j07_j10_a_push_is_told_in_the_format_of_jupyter_if_asked_for() {
-    let registry = RealRegistry::start().expect("a registry");
-    let (mut space, commit) = space("months");
-    let wiki = tempfile::tempdir().unwrap();
-    git(wiki.path(), &["init", "--quiet", "--bare", "-b", "master"]);
-    space.env.insert("STACK_REGISTRY".to_owned(), registry.host().to_owned());
-    space.env.insert("STACK_WIKI".to_owned(), wiki.path().to_str().unwrap().to_owned());
+    let wiki = Wiki::new("months");
+    let Wiki { space, commit, .. } = &wiki;
     space.replace("tasks.yaml", "image_manifest: { ", "image_manifest: { style: jupyter, ");
     space.replace("tasks.yaml", "image_wiki: { of: push, ", "image_wiki: { of: push, style: jupyter, keep: 3, ");
     let broken = space.run(&["told", "--version", "1.0.0"]);
@@ -194,8 +219,8 @@ fn j07_j10_a_push_is_told_in_the_format_of_jupyter_if_asked_for() {
     );
     // What was pushed before the manifest failed is told now.
     space.run(&["told", "--version", "1.0.0"]).fine();
-    let page = |name: &str| git(wiki.path(), &["show", &format!("HEAD:{name}")]);
-    let host = registry.host().replace([':', '.'], "-");
+    let page = |name: &str| wiki.page(name);
+    let host = wiki.host();
     let manifest = page(&format!("{host}-side-t-{commit}.md"));
     let hash = git(space.root(), &["rev-parse", "HEAD"]);
     for text in [
@@ -217,7 +242,7 @@ fn j07_j10_a_push_is_told_in_the_format_of_jupyter_if_asked_for() {
         rows.contains(&format!("[Dockerfile](https://git.example.org/lab/stack/blob/{hash}/images/side/")),
         "{rows}"
     );
-    let pages = git(wiki.path(), &["ls-tree", "--name-only", "HEAD"]);
+    let pages = wiki.git(&["ls-tree", "--name-only", "HEAD"]);
     assert_eq!(pages.lines().filter(|name| name.starts_with(&host)).count(), 3, "the newest three: {pages}");
     assert_eq!(space.run(&["told", "--version", "1.0.0"]).fine().started(), [""; 0], "everything is told");
 }

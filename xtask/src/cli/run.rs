@@ -453,12 +453,9 @@ fn without_secrets(project: &Project, words: &[String]) -> String {
 pub(super) fn reporter(args: &RunArgs, place: &Place, world: &World) -> Result<Box<dyn Reporter>, Diagnostics> {
     let name = args.reporter.as_deref().unwrap_or("auto");
     let Some(kind) = report::Kind::from_name(name) else {
-        let known = report::Kind::NAMES.iter().map(|(name, _)| *name);
+        let known: Vec<&str> = report::Kind::NAMES.iter().map(|(name, _)| *name).collect();
         return Err(Diagnostic::error(format!("reporter `{name}` is unknown"))
-            .maybe_help(
-                crate::model::words::closest(name, known)
-                    .map(|near| format!("a reporter with a similar name exists: `{near}`")),
-            )
+            .maybe_help(crate::model::words::suggest("reporter", name, &known))
             .help("known reporters: auto fancy plain json junit github console executed-only zero error-only")
             .into());
     };

@@ -327,6 +327,21 @@ impl Graph {
         Self::reach(&self.parents, &[image])
     }
 
+    /// What an image has of its ancestors and of itself, those below first: each item with whether it is its own. The same
+    /// name may come more than once.
+    pub fn inherited<'s>(
+        &self,
+        stack: &'s Stack,
+        image: &'s Image,
+        names: fn(&Image) -> &[String],
+    ) -> impl Iterator<Item = (&'s String, bool)> {
+        let at = stack.images.iter().position(|one| one.key == image.key);
+        let mut line = at.map(|at| self.ancestors(at)).unwrap_or_default();
+        line.sort_unstable();
+        let inherited = line.into_iter().flat_map(move |at| names(&stack.images[at])).map(|name| (name, false));
+        inherited.chain(names(image).iter().map(|name| (name, true)))
+    }
+
     /// All images below any of these, the nearest first, each once, without themselves.
     pub fn descendants(&self, images: &[usize]) -> Vec<usize> {
         Self::reach(&self.children, images)

@@ -34,15 +34,13 @@ const DIGITS: usize = 12;
 
 /// The info commands of an image: those of the images that it is built on first, then its own, each once. The second
 /// part says whether it is one of its own.
-pub fn commands<'s>(stack: &'s Stack, graph: &Graph, image: &Image) -> Vec<(&'s InfoCmd, bool)> {
-    let at = stack.images.iter().position(|one| one.key == image.key);
-    let mut line = at.map(|at| graph.ancestors(at)).unwrap_or_default();
-    line.sort_unstable();
-    let inherited = line.into_iter().flat_map(|at| &stack.images[at].info_cmds);
+pub fn commands<'s>(stack: &'s Stack, graph: &Graph, image: &'s Image) -> Vec<(&'s InfoCmd, bool)> {
     let mut found: Vec<(&InfoCmd, bool)> = Vec::new();
-    for info in inherited.chain(&image.info_cmds).filter_map(|name| stack.info_cmd(name)) {
-        if !found.iter().any(|(known, _)| known.name == info.name) {
-            found.push((info, image.info_cmds.contains(&info.name)));
+    for (name, is_own) in graph.inherited(stack, image, |image| &image.info_cmds) {
+        let Some(info) = stack.info_cmd(name) else { continue };
+        match found.iter_mut().find(|(known, _)| known.name == info.name) {
+            Some((_, known)) => *known |= is_own,
+            None => found.push((info, is_own)),
         }
     }
     found

@@ -13,14 +13,9 @@ pub struct Given<'s> {
 }
 
 /// The taggers of an image: those of its ancestors first, then its own, each once.
-pub fn of<'s>(stack: &'s Stack, graph: &Graph, image: &Image) -> Vec<Given<'s>> {
-    let at = stack.images.iter().position(|one| one.key == image.key);
-    let mut line = at.map(|at| graph.ancestors(at)).unwrap_or_default();
-    line.sort_unstable();
-    let inherited = line.into_iter().flat_map(|at| &stack.images[at].taggers).map(|name| (name, false));
-    let own = image.taggers.iter().map(|name| (name, true));
+pub fn of<'s>(stack: &'s Stack, graph: &Graph, image: &'s Image) -> Vec<Given<'s>> {
     let mut found: Vec<Given<'s>> = Vec::new();
-    for (name, is_own) in inherited.chain(own) {
+    for (name, is_own) in graph.inherited(stack, image, |image| &image.taggers) {
         let Some(tagger) = stack.tagger(name) else { continue };
         match found.iter_mut().find(|given| given.tagger.name == *name) {
             Some(given) => given.is_own |= is_own,

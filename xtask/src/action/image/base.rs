@@ -24,7 +24,7 @@ use crate::store::STATE_DIR;
 pub(super) struct BaseImage(pub(super) Arc<Services>);
 
 /// Where a base can be neither pulled nor made.
-const NO_REGISTRY: &str = "or name a script that makes it, as `bootstrap` under `bases` of the spec";
+const NO_REGISTRY: &str = "name a script that makes it, as `bootstrap` under `bases` of the spec";
 
 /// Where images that were made here are kept: no registry has this name.
 const LOCAL: &str = "xtask.local";

@@ -78,6 +78,8 @@ pub(super) fn connect(file: &Path) -> Result<Connection, Problem> {
 }
 
 /// Opens what is there now for reading, and writes nothing if that can be had.
+///
+/// SQLite shares the index of a journal within a process: while this is open, nobody in it can write to the state.
 pub(super) fn connect_read_only(file: &Path) -> Result<Connection, Problem> {
     // Without a journal the file is whole by itself, and `immutable` keeps SQLite from making one. With one, its index
     // need only be read, or, where it is gone, has to be made.

@@ -1,6 +1,6 @@
 //! The history of runs, in the state database. Knows nothing of what decides about a task.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{StateDb, failed};
 use crate::model::{Diagnostic, Outcome};
@@ -48,42 +48,41 @@ impl StateDb {
 
     /// The last runs, newest first.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Diagnostic> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let read = || -> rusqlite::Result<Vec<RunRow>> {
-            let mut statement =
-                connection.prepare("SELECT id, started, seconds, exit, command FROM run ORDER BY id DESC LIMIT ?1")?;
-            let rows = statement.query_map([limit as i64], |row| {
-                Ok(RunRow {
-                    id: row.get(0)?,
-                    started: row.get(1)?,
-                    seconds: row.get(2)?,
-                    exit: row.get(3)?,
-                    command: row.get(4)?,
-                })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|error| failed("read", &error))
+        let sql = "SELECT id, started, seconds, exit, command FROM run ORDER BY id DESC LIMIT ?1";
+        self.rows(sql, limit as i64, |row| {
+            Ok(RunRow {
+                id: row.get(0)?,
+                started: row.get(1)?,
+                seconds: row.get(2)?,
+                exit: row.get(3)?,
+                command: row.get(4)?,
+            })
+        })
     }
 
     /// The tasks of one run, in the order in which they ended.
     pub fn run_tasks(&self, run: i64) -> Result<Vec<RunTaskRow>, Diagnostic> {
+        let sql = "SELECT task, outcome, seconds, reasons, key FROM run_task WHERE run = ?1 ORDER BY rowid";
+        self.rows(sql, run, |row| {
+            let outcome: String = row.get(1)?;
+            Ok(RunTaskRow {
+                task: row.get(0)?,
+                outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Error),
+                seconds: row.get(2)?,
+                reasons: row.get(3)?,
+                key: row.get(4)?,
+            })
+        })
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        wanted: i64,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Diagnostic> {
         let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let read = || -> rusqlite::Result<Vec<RunTaskRow>> {
-            let mut statement = connection
-                .prepare("SELECT task, outcome, seconds, reasons, key FROM run_task WHERE run = ?1 ORDER BY rowid")?;
-            let rows = statement.query_map([run], |row| {
-                let outcome: String = row.get(1)?;
-                Ok(RunTaskRow {
-                    task: row.get(0)?,
-                    outcome: serde_json::from_str(&outcome).unwrap_or(Outcome::Error),
-                    seconds: row.get(2)?,
-                    reasons: row.get(3)?,
-                    key: row.get(4)?,
-                })
-            })?;
-            rows.collect()
-        };
-        read().map_err(|error| failed("read", &error))
+        let rows = || connection.prepare(sql)?.query_map([wanted], read)?.collect::<rusqlite::Result<_>>();
+        rows().map_err(|error| failed("read", &error))
     }
 }
