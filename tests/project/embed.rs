@@ -1,11 +1,11 @@
 //! The library embedded in another repository: an action and a check written in Rust, used from its tasks.yaml.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::cargo::cargo;
 use crate::space::Space;
 
-/// The example is the documentation; it is compiled with the tests and run here.
+/// The example is the documentation; it is compiled and run here.
 #[test]
 fn an_embedding_repository_uses_its_own_actions() {
     let space = Space::new();
@@ -14,11 +14,9 @@ fn an_embedding_repository_uses_its_own_actions() {
         "version: 1\ntasks:\n  greet:\n    file_dep: [name]\n    targets: [greeting]\n    actions:\n      - greet: { who: name, to: greeting }\n",
     );
     space.write("name", "world");
-    // A run of single tests does not build examples.
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = cargo(root).args(["build", "--quiet", "--package", "xtask", "--example", "embed"]).status();
-    assert!(built.is_ok_and(|status| status.success()), "the example does not compile");
-    let example = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("examples").join("embed");
+    let example = space.path(".program");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/embed/main.rs");
+    crate::cargo::compile(&source, "2024", &example);
     let run = || {
         let output = Command::new(&example).args(["greet", "--reporter", "json"]).current_dir(space.root()).output();
         let output = output.unwrap_or_else(|error| panic!("{}: {error}", example.display()));

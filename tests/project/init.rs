@@ -1,8 +1,7 @@
 //! `init` from an empty folder: what it writes is a project, and its crate is a program that runs the project's tasks.
 //!
-//! Cargo is asked what it makes of the manifests; the crate itself is compiled by hand, on the library that the tests
-//! are linked with. To cargo that library would be another one, since it is outside of the new workspace, and compiling
-//! it once more takes minutes.
+//! Cargo is asked what it makes of the manifests; the crate itself is compiled by hand. To cargo the library would be
+//! another one than that of the tests, since it is outside of the new workspace, and compiling it takes minutes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,42 +13,19 @@ use crate::space::Space;
 
 /// Runs cargo in a folder: whether it went well, and what it said.
 fn cargo(dir: &Path, words: &[&str]) -> (bool, String) {
-    let output = crate::cargo::cargo(dir).args(words).output().expect("cargo");
+    let output = crate::cargo::cargo(dir, words).output().expect("cargo");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let told = if output.status.success() { text(&output.stdout) } else { text(&output.stderr) };
     (output.status.success(), told)
 }
 
-/// The library that was compiled last: nothing is older than what this test is linked with.
-fn library(deps: &Path) -> PathBuf {
-    let files = std::fs::read_dir(deps).expect("a folder").flatten().map(|entry| entry.path());
-    let ours = files.filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libxtask-") && name.ends_with(".rlib")
-    });
-    let time = |path: &PathBuf| path.metadata().and_then(|meta| meta.modified()).expect("a time");
-    ours.max_by_key(time).expect("the library")
-}
-
 /// Compiles the crate of a project as its manifest says, and gives the program.
 fn compiled(root: &Path, package: &Value) -> PathBuf {
-    let deps = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("deps");
-    let program = root.join("target/program");
-    std::fs::create_dir_all(program.parent().expect("a parent")).expect("a folder");
     let target = package["targets"].as_array().expect("targets").iter().find(|target| target["kind"][0] == "bin");
     let target = target.expect("a program");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let output = Command::new("rustc")
-        .args(["--edition", &text(&target["edition"]), "--crate-name", "program", &text(&target["src_path"])])
-        .arg("--extern")
-        .arg(format!("xtask={}", library(&deps).display()))
-        .arg("-L")
-        .arg(format!("dependency={}", deps.display()))
-        .arg("-o")
-        .arg(&program)
-        .output()
-        .expect("rustc");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let program = root.join("target/program");
+    crate::cargo::compile(Path::new(&text(&target["src_path"])), &text(&target["edition"]), &program);
     program
 }
 

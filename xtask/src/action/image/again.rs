@@ -16,6 +16,9 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// Builds. What the engine had already finished is in its cache, so a second try costs what the first did not reach.
 ///
+/// An engine of before 23.0 may also have an image in its index of cached steps that it has no more, and then says so at
+/// every try until it is started again: the last try does without the cache.
+///
 /// An engine that is away for longer than `patience`, or that is lost at every try, is the error; so is at once
 /// whatever the engine itself has said.
 pub(super) fn build(
@@ -25,10 +28,12 @@ pub(super) fn build(
     patience: Duration,
     stop: &StopToken,
 ) -> Result<BuildResult, DockerError> {
+    let mut uncached = false;
     for again in 1..=AGAIN {
         let error = match docker.build(request, &mut |event| narrator.event(event), stop) {
             Err(error) if error.is_vanished() => {
                 narrator.line(Stream::Stderr, &format!("{error}; the build is asked for again ({again} of {AGAIN})"));
+                uncached = again == AGAIN;
                 continue;
             }
             Err(error) if error.is_lost() => error,
@@ -41,6 +46,7 @@ pub(super) fn build(
         narrator
             .line(Stream::Stderr, &format!("the engine answers; the build is asked for again ({again} of {AGAIN})"));
     }
+    let request = if uncached { &BuildRequest { no_cache: true, ..request.clone() } } else { request };
     docker.build(request, &mut |event| narrator.event(event), stop)
 }
 
