@@ -103,6 +103,10 @@ fn an_existing_workspace_keeps_what_it_has() {
     // Its own task of that name comes first.
     let ran = space.command(&["init"], "");
     assert!(ran.exit == 0 && ran.err.contains("own init"), "{}", ran.err);
+    // Its options are not those of the command, whatever is wrong with the file.
+    space.write("tasks.yaml", "version: 1\ntasks:\n  init: { acions: [\"echo own init\"] }\n");
+    let ran = space.command(&["init", "--style", "x"], "");
+    assert!(ran.exit == 3 && ran.err.contains("unknown field `acions`"), "{}", ran.err);
     space.write("tasks.yaml", "version: 1\ntasks: {}\n");
     let ran = space.command(&["init"], "");
     assert_eq!(ran.exit, 0, "{}", ran.err);

@@ -86,7 +86,10 @@ fn dispatch(words: &[String], world: &World) -> Result<u8, Diagnostics> {
         words::Command::BuiltIn => {
             match args::Cli::try_parse_from(std::iter::once("cargo xtask".to_owned()).chain(words.iter().cloned())) {
                 Ok(cli) => built_in(cli, world),
-                Err(error) => Ok(usage(&error, words, world)),
+                Err(error) => match broken(words, world) {
+                    Some(problems) => Err(problems),
+                    None => Ok(usage(&error, words, world)),
+                },
             }
         }
     }
@@ -97,6 +100,13 @@ fn is_task(name: &str, words: &[String], world: &World) -> bool {
     let read = project::find(&run::file_args(words, world), world)
         .and_then(|place| project::read(&place, world, &LoadOptions::default()));
     read.is_ok_and(|read| read.tasks.tasks.iter().any(|task| &*task.name == name))
+}
+
+/// What is wrong with the file where the word may be a task of it rather than the command that it is now taken for.
+fn broken(words: &[String], world: &World) -> Option<Diagnostics> {
+    words.iter().find(|word| !word.starts_with('-')).filter(|word| words::YIELDING.contains(&word.as_str()))?;
+    let place = project::find(&run::file_args(words, world), world).ok()?;
+    project::read(&place, world, &LoadOptions::default()).err()
 }
 
 fn built_in(cli: args::Cli, world: &World) -> Result<u8, Diagnostics> {

@@ -20,7 +20,8 @@ pub(super) enum Command {
 
 /// Built-in commands that give way to a task of the same name: as names of tasks these words are too common to be
 /// taken from everybody. `run NAME` always means the task.
-pub(super) const YIELDING: &[&str] = &["ci-plan", "hooks", "import", "init", "man", "report", "soak", "spec", "tags"];
+pub(super) const YIELDING: &[&str] =
+    &["ci-plan", "hooks", "import", "init", "man", "report", "soak", "spec", "tags", "trace"];
 
 /// Finds the command: the first word that is neither an option nor an option's value. `is_task` is asked only about
 /// the names that give way.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::cx::Cx;
-use super::{Node, Value};
+use super::{Node, Value, names};
 use crate::model::task::Host;
 use crate::model::{Diagnostic, words};
 
@@ -89,18 +89,24 @@ fn items(node: &Node, variable: &str, cx: &mut Cx<'_>) -> Vec<Member> {
 }
 
 fn item_name(item: &Node, cx: &mut Cx<'_>) -> Option<String> {
-    let name = match &item.value {
+    let node = match &item.value {
         Value::Map(_) => item.get("name"),
         Value::Scalar(_) => Some(item),
         Value::List(_) => None,
     };
-    match name {
-        Some(name) => cx.fixed(name, "for_each").map(|name| name.to_string()),
-        None => {
-            cx.wrong(item, "for_each", "text, or a map with `name`");
-            None
-        }
-    }
+    let Some(node) = node else {
+        cx.wrong(item, "for_each", "text, or a map with `name`");
+        return None;
+    };
+    let name = cx.fixed(node, "for_each")?.to_string();
+    let Some(fault) = names::fault_of_member(&name) else { return Some(name) };
+    let error = Diagnostic::error(format!("member `{name}` of {} {fault}", cx.of)).at(node.place.clone());
+    let help = match item.value {
+        Value::Map(_) => "choose another name; the other fields of the map can hold any text".to_owned(),
+        _ => format!("name it: `{{ name: {}, value: {name:?} }}`, and use `item.value`", names::like(&name)),
+    };
+    cx.errors.push(error.help(help));
+    None
 }
 
 fn files(pattern: &Node, variable: &str, cx: &mut Cx<'_>) -> Vec<Member> {
@@ -113,6 +119,11 @@ fn files(pattern: &Node, variable: &str, cx: &mut Cx<'_>) -> Vec<Member> {
             cx.error(&pattern.place, message);
             continue;
         };
+        if let Some(fault) = names::fault_of_member(path) {
+            let error = Diagnostic::error(format!("member `{path}` of {} {fault}", cx.of)).at(pattern.place.clone());
+            cx.errors.push(error.help("rename the file"));
+            continue;
+        }
         members.push(bound(path.to_owned(), variable, json!(path)));
     }
     members

@@ -20,8 +20,22 @@ pub(super) fn fault(name: &str) -> Option<&'static str> {
     if name.split(':').any(str::is_empty) {
         return Some("has an empty part, expected `name` or `group:member`");
     }
-    let fine = |c: char| c.is_alphanumeric() || "_-.:+@/,~".contains(c);
-    (!name.chars().all(fine)).then_some("holds characters other than letters, digits and `_-.:+@/,~`")
+    (!name.chars().all(is_fine)).then_some("holds characters other than letters, digits and `_-.:+@/,~`")
+}
+
+/// The same of what follows `group:`.
+pub(super) fn fault_of_member(name: &str) -> Option<&'static str> {
+    fault(&format!("group:{name}"))
+}
+
+/// A good name that looks like this one.
+pub(super) fn like(name: &str) -> String {
+    let like: String = name.chars().map(|c| if is_fine(c) && c != ':' { c } else { '_' }).collect();
+    if like.trim_matches('_').is_empty() { "NAME".to_owned() } else { like.trim_start_matches('-').to_owned() }
+}
+
+fn is_fine(c: char) -> bool {
+    c.is_alphanumeric() || "_-.:+@/,~".contains(c)
 }
 
 /// Reports every task whose name another one has.
