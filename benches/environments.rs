@@ -65,6 +65,7 @@ fn main() {
     let container = find("{{.ID}}").lines().next().unwrap_or_default().to_owned();
     let image = text(docker(&["inspect", "--format", "{{.Image}}", &container]));
     let (mut warm, mut exec, mut cold, mut run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut other, mut run_other) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         warm.push(time(xtask(root, &["-c", "true"])));
         exec.push(time(docker(&["exec", &container, "sh", "-c", "true"])));
@@ -72,11 +73,17 @@ fn main() {
         let word = format!("true {round}");
         cold.push(time(xtask(root, &["--fresh", "-c", &word])));
         run.push(time(docker(&["run", "--rm", "--init", "--entrypoint", "sh", &image, "-c", &word])));
+        // Somebody whom the image does not know: an entry in its list of users and folders of his own.
+        other.push(time(xtask(root, &["--fresh", "--user", "4242", "-c", &word])));
+        let words = ["run", "--rm", "--init", "--user", "4242", "--entrypoint", "sh", &image, "-c", &word];
+        run_other.push(time(docker(&words)));
     }
     println!("median of {rounds} rounds, in ms");
-    for (name, ours, peer_name, peer) in
-        [("env run, kept", warm, "docker exec", exec), ("env run --fresh", cold, "docker run --rm", run)]
-    {
+    for (name, ours, peer_name, peer) in [
+        ("env run, kept", warm, "docker exec", exec),
+        ("env run --fresh", cold, "docker run --rm", run),
+        ("  --user", other, "  --user", run_other),
+    ] {
         let (ours, peer) = (median(ours), median(peer));
         println!(
             "{name:16} {ours:7.1}   {peer_name:16} {peer:7.1}   over {:+.1}   ratio {:.2}",

@@ -77,6 +77,26 @@ fn its_end_is_told_whatever_ends_it() {
 }
 
 #[test]
+fn the_folders_are_there_whoever_runs_it_and_whatever_the_image_is_like() {
+    let lab = Lab::new("alonefolders");
+    let text = "stat -c '%a %u %n' /xtask /xtask/runs; echo x > \"$HOME/f\"; echo y > \"$RUN_RESULT_DIR/f\"; id -un";
+    let own = lab.run(&["--fresh", "-c", text]).fine();
+    assert_eq!(own.text(), "1777 0 /xtask\n755 0 /xtask/runs\nroot\n");
+    let other = lab.run(&["--fresh", "--user", "4242", "-c", text]).fine();
+    assert_eq!(other.text(), "1777 0 /xtask\n755 4242 /xtask/runs\ncaller\n");
+    let strict = lab.run(&["--fresh", "--security", "strict", "-c", "echo x > \"$HOME/f\"; id -un"]).fine();
+    assert_eq!(strict.text(), "root\n");
+    // Root without its privileges is a user like any other in a folder of somebody else.
+    let name = lab.name();
+    let path = format!("environments/{name}/Dockerfile_{name}");
+    let dockerfile = std::fs::read_to_string(lab.path(&path)).expect("a Dockerfile");
+    lab.write(&path, dockerfile + "RUN mkdir /other /xtask && chown 4242 /other /xtask\n");
+    let refused = lab.run(&["--fresh", "-c", "mkdir /other/new 2>/dev/null || echo refused; stat -c %u /xtask/runs"]);
+    assert_eq!(refused.fine().text(), "refused\n0\n");
+    assert!(containers_of(&name).is_empty());
+}
+
+#[test]
 fn an_image_without_a_shell_is_told() {
     let lab = Lab::new("aloneshell");
     let name = lab.name();

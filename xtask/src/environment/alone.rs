@@ -3,21 +3,22 @@
 
 use std::time::Instant;
 
-use super::pool::{self, Pool, Used};
+use super::pool::{self, Main, Pool, Used};
 use super::run::{Attempt, Listener, Outcome, Report, Trouble};
 use super::script::Record;
+use super::transfer::Unpacked;
 use crate::docker::containers::MARK;
 use crate::docker::{ContainerSpec, ContainerState, DockerError};
 use crate::model::{Diagnostic, StopToken};
 
 /// Whether a run can be done like this: nothing has to be ready before it, and nobody may read of the container what
 /// nobody may see. A folder that is not there is an error of a command, but would be made for a container.
-pub(super) fn is_possible(attempt: &Attempt<'_>) -> Result<bool, Diagnostic> {
-    let Attempt { docker, wanted, job } = attempt;
+pub(super) fn is_possible(attempt: &Attempt<'_>, pool: &Pool<'_>, stop: &StopToken) -> Result<bool, Diagnostic> {
+    let Attempt { wanted, job, .. } = attempt;
     if wanted.ready.is_some() || !job.secrets.is_empty() || job.workdir.is_some() {
         return Ok(false);
     }
-    Ok(!docker.image(wanted.image).map_err(Diagnostic::from)?.has_health_check)
+    Ok(!pool.facts(wanted.image, stop)?.has_health_check)
 }
 
 /// Runs the job of `attempt` in a new container, and removes that.
@@ -31,9 +32,32 @@ pub(super) fn run(
     stop: &StopToken,
 ) -> Result<Report, Diagnostic> {
     let start = Instant::now();
+    // Files can only be copied to a folder that is there.
+    let mut ended = once(attempt, pool, attempt.job.uploads.is_empty(), listener, stop);
+    if matches!(ended, Err(Trouble::NoPlace(_))) {
+        // An image may be such that not even root can make a folder in it.
+        ended = once(attempt, pool, false, listener, stop);
+    }
+    let report =
+        |outcome, results| Report { outcome, seconds: start.elapsed().as_secs_f64(), is_recycled: false, results };
+    match ended {
+        Ok((outcome, results)) => Ok(report(outcome, results)),
+        Err(Trouble::Gone(why) | Trouble::NotStarted(why)) => Ok(report(Outcome::EngineLost(why), None)),
+        Err(Trouble::Told(problem) | Trouble::NoPlace(problem)) => Err(problem),
+    }
+}
+
+/// One container from its creation to its removal.
+fn once(
+    attempt: &Attempt<'_>,
+    pool: &Pool<'_>,
+    makes_folders: bool,
+    listener: Listener<'_>,
+    stop: &StopToken,
+) -> Result<(Outcome, Option<Unpacked>), Trouble> {
     let Attempt { wanted, job, .. } = attempt;
     let mark = pool::token();
-    let main = |spec: &mut ContainerSpec, home: &str| {
+    let set = |spec: &mut ContainerSpec, home: &str| {
         spec.entrypoint = Some(attempt.words(&mark));
         spec.env = attempt.env(home);
         // As where it is a command in a container that is kept.
@@ -42,17 +66,11 @@ pub(super) fn run(
         spec.timeout = job.timeout;
         spec.is_unlogged = true;
     };
-    let (used, spec) = pool.prepare(wanted, &main, stop)?;
+    let (used, spec) = pool.prepare(wanted, &Main { set: &set, makes_folders }, stop).map_err(Trouble::Told)?;
     let ended = go(attempt, &used, &spec, &mark, listener, stop);
     let finished = ended.and_then(|(outcome, record)| attempt.fetch(&used, outcome, record, stop));
     pool.end(used);
-    let report =
-        |outcome, results| Report { outcome, seconds: start.elapsed().as_secs_f64(), is_recycled: false, results };
-    match finished {
-        Ok((outcome, results)) => Ok(report(outcome, results)),
-        Err(Trouble::Gone(why) | Trouble::NotStarted(why)) => Ok(report(Outcome::EngineLost(why), None)),
-        Err(Trouble::Told(problem)) => Err(problem),
-    }
+    finished
 }
 
 fn go(

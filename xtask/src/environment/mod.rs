@@ -3,6 +3,7 @@
 mod alone;
 pub mod catalog;
 pub mod evict;
+mod facts;
 pub mod folders;
 mod lease;
 pub mod live;

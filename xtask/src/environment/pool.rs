@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::facts::{self, Facts};
 use super::folders::Folders;
 use super::lease::{self, Lease, Tried, Use};
 use super::live::NAME_START;
@@ -91,14 +92,20 @@ impl Listed {
     }
 }
 
-/// Puts into the specification of a container what it runs; is told the home of its user.
-pub(super) type Main<'a> = &'a dyn Fn(&mut ContainerSpec, &str);
+/// What a container does from its start.
+pub(super) struct Main<'a> {
+    /// Puts it into the specification; is told the home of the container's user.
+    pub set: &'a dyn Fn(&mut ContainerSpec, &str),
+    /// It makes the folders of the runs itself where its user may.
+    pub makes_folders: bool,
+}
 
 pub struct Pool<'a> {
     docker: &'a Docker,
     client: String,
     leases: PathBuf,
-    passwd: PathBuf,
+    /// What is known of images and their lists of users.
+    users: PathBuf,
     /// The engine sees the files of this machine.
     is_here: bool,
 }
@@ -107,8 +114,8 @@ impl<'a> Pool<'a> {
     /// `scope` names the engine as this person does: containers that were made under another name are not touched.
     pub fn new(docker: &'a Docker, folders: &Folders, scope: &str, is_here: bool) -> Result<Self, Diagnostic> {
         let client = folders.client(scope);
-        let (leases, passwd) = (folders.below(&format!("leases/{client}"))?, folders.below("users")?);
-        Ok(Self { docker, client, leases, passwd, is_here })
+        let (leases, users) = (folders.below(&format!("leases/{client}"))?, folders.below("users")?);
+        Ok(Self { docker, client, leases, users, is_here })
     }
 
     /// Gives a container for one run: an idle one with this key, else a new one. On the way, idle ones of the same
@@ -127,7 +134,7 @@ impl<'a> Pool<'a> {
     pub(super) fn prepare(
         &self,
         wanted: &Wanted<'_>,
-        main: Main<'_>,
+        main: &Main<'_>,
         stop: &StopToken,
     ) -> Result<(Used, ContainerSpec), Diagnostic> {
         self.look_around(wanted, true)?;
@@ -283,7 +290,7 @@ impl<'a> Pool<'a> {
     fn create(
         &self,
         wanted: &Wanted<'_>,
-        main: Option<Main<'_>>,
+        main: Option<&Main<'_>>,
         stop: &StopToken,
     ) -> Result<(Used, ContainerSpec), Diagnostic> {
         let token = token();
@@ -306,23 +313,22 @@ impl<'a> Pool<'a> {
         &self,
         wanted: &Wanted<'_>,
         token: &str,
-        main: Option<Main<'_>>,
+        main: Option<&Main<'_>>,
         stop: &StopToken,
     ) -> Result<(String, String, ContainerSpec), (Option<String>, Diagnostic)> {
         let early = |problem| (None, problem);
         let mut spec = wanted.options.spec(wanted.image);
         let owner = wanted.options.user;
         let user = match owner {
-            Some((uid, gid)) => Some(user::user(&self.passwd_of(wanted.image, stop).map_err(early)?, uid, gid)),
+            Some((uid, gid)) => Some(user::user(&self.facts(wanted.image, stop).map_err(early)?.passwd, uid, gid)),
             None => None,
         };
         let home = user.as_ref().map_or_else(String::new, |user| user.home.clone());
         let strict = wanted.options.security == Security::Strict;
         let passwd = user.and_then(|user| user.passwd);
         if let Some(text) = passwd.as_ref().filter(|_| strict && self.is_here) {
-            let path = self.passwd.join(format!("{token}.passwd"));
-            let bind = || Bind { source: path.clone(), target: "/etc/passwd".into(), read_only: true };
-            spec.binds.push(std::fs::write(&path, text).map(|()| bind()).map_err(|error| early(lease_failed(error)))?);
+            let source = user::keep_passwd(&self.users, text).map_err(|error| early(lease_failed(error)))?;
+            spec.binds.push(Bind { source, target: "/etc/passwd".into(), read_only: true });
         }
         spec.name = Some(format!("xtask-env-{token}"));
         spec.labels = BTreeMap::from([
@@ -334,14 +340,18 @@ impl<'a> Pool<'a> {
             (HOME_LABEL.to_owned(), home.clone()),
         ]);
         if let Some(main) = main {
-            main(&mut spec, &home);
+            (main.set)(&mut spec, &home);
         }
         let id = self.docker.create(&spec).map_err(|error| early(error.into()))?;
         let late = |problem: Diagnostic| (Some(id.clone()), problem);
-        let (folder, archive) =
-            skeleton(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
-        let filled = self.docker.upload(&id, folder, Box::new(std::io::Cursor::new(archive)), stop);
-        filled.map_err(|error| late(error.into()))?;
+        // Files in a container that does not run cost the engine a mount.
+        let makes_folders = main.is_some_and(|main| main.makes_folders);
+        if !(makes_folders && passwd.is_none() && owner.is_some_and(|(uid, _)| uid == 0)) {
+            let (folder, archive) =
+                skeleton(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
+            let filled = self.docker.upload(&id, folder, Box::new(std::io::Cursor::new(archive)), stop);
+            filled.map_err(|error| late(error.into()))?;
+        }
         if main.is_none() {
             self.docker.start(&id).map_err(|error| late(not_started(wanted, error)))?;
             self.await_ready(&id, wanted, stop).map_err(late)?;
@@ -411,36 +421,27 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The image's list of users, read once per image.
-    fn passwd_of(&self, image: &str, stop: &StopToken) -> Result<String, Diagnostic> {
-        let file = self.passwd.join(image.trim_start_matches("sha256:"));
-        if let Ok(text) = std::fs::read_to_string(&file) {
-            return Ok(text);
+    /// What the image says of itself; the engine is asked once per image.
+    pub(super) fn facts(&self, image: &str, stop: &StopToken) -> Result<Facts, Diagnostic> {
+        if let Some(facts) = Facts::known(&self.users, image) {
+            return Ok(facts);
         }
         let token = token();
         let lease = Lease::create(&self.leases, &token, "look at an image").map_err(lease_failed)?;
-        let spec = ContainerSpec {
-            image: image.to_owned(),
-            command: vec!["sh".into()],
-            labels: BTreeMap::from([(CLIENT_LABEL.to_owned(), self.client.clone()), (LEASE_LABEL.to_owned(), token)]),
-            ..Default::default()
-        };
-        let mut archive = Vec::new();
+        let mut spec = facts::to_look_into(image);
+        spec.labels = BTreeMap::from([(CLIENT_LABEL.to_owned(), self.client.clone()), (LEASE_LABEL.to_owned(), token)]);
         let made = self.docker.create(&spec);
-        let got = made.as_ref().map(|id| self.docker.download(id, "/etc/passwd", &mut archive, stop));
+        let asked = made.as_ref().map(|id| Facts::ask(self.docker, image, id, stop));
         match &made {
             Ok(id) => self.remove(id, lease),
             Err(_) => drop(lease.end()),
         }
-        let Ok(got) = got else { return made.map(|_| String::new()).map_err(Diagnostic::from) };
-        let text = match got {
-            Ok(_) => transfer::only_file(&archive).map_err(lease_failed)?,
-            Err(DockerError::NotFound { .. }) => "root:x:0:0:root:/root:/bin/sh\n".to_owned(),
-            Err(error) => return Err(error.into()),
+        let Ok(asked) = asked else {
+            return Err(made.err().map_or_else(|| Diagnostic::error("no container was made"), Diagnostic::from));
         };
-        // Only a cache: what cannot be written is asked for again.
-        let _ = std::fs::write(&file, &text);
-        Ok(text)
+        let facts = asked?;
+        facts.keep(&self.users, image);
+        Ok(facts)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::Diagnostic;
@@ -98,8 +99,7 @@ impl Records {
         match Self::try_open(file) {
             Ok(records) => Ok(records),
             Err(error) if is_damage(&error) => {
-                let aside = file.with_extension("damaged");
-                std::fs::rename(file, &aside).map_err(|cause| failed(error).cause(cause))?;
+                set_aside(file).map_err(|cause| failed(error).cause(cause))?;
                 Self::try_open(file).map_err(failed)
             }
             Err(error) => Err(failed(error)),
@@ -122,6 +122,8 @@ impl Records {
         db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
+        // Who notes a use does not wait for the disk: the journal stays, and is taken over when it has grown.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
@@ -252,6 +254,20 @@ fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Renames the database, and removes its journal: that of another one would be read as its own.
+fn set_aside(file: &Path) -> std::io::Result<()> {
+    std::fs::rename(file, file.with_extension("damaged"))?;
+    for end in ["-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
@@ -338,5 +354,18 @@ mod tests {
         let records = Records::open(&file).unwrap();
         assert_eq!(records.list(None).unwrap(), []);
         assert!(file.with_extension("damaged").exists());
+    }
+
+    #[test]
+    fn the_journal_of_a_damaged_database_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("images.db");
+        let records = Records::open(&file).unwrap();
+        records.put(&sample("old", 1)).unwrap();
+        drop(records);
+        assert!(dir.path().join("images.db-wal").metadata().unwrap().len() > 0, "what was noted waits in the journal");
+        assert_eq!(Records::open(&file).unwrap().list(None).unwrap().len(), 1);
+        set_aside(&file).unwrap();
+        assert_eq!(Records::open(&file).unwrap().list(None).unwrap(), []);
     }
 }

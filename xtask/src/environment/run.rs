@@ -105,7 +105,7 @@ pub fn run(
 ) -> Result<Report, Diagnostic> {
     let start = Instant::now();
     let attempt = Attempt { docker, wanted, job };
-    if fresh && alone::is_possible(&attempt)? {
+    if fresh && alone::is_possible(&attempt, pool, stop)? {
         return alone::run(&attempt, pool, listener, stop);
     }
     let mut used = pool.acquire(wanted, fresh, stop)?;
@@ -133,7 +133,7 @@ pub fn run(
             pool.end(used);
             Ok(report(Outcome::EngineLost(why), None))
         }
-        Err(Trouble::Told(problem)) => {
+        Err(Trouble::Told(problem) | Trouble::NoPlace(problem)) => {
             pool.end(used);
             Err(problem)
         }
@@ -146,6 +146,8 @@ pub(super) enum Trouble {
     NotStarted(String),
     /// The container or the engine is not there any more.
     Gone(String),
+    /// There was no place for the script in the container: nothing of it ran.
+    NoPlace(Diagnostic),
     Told(Diagnostic),
 }
 
@@ -237,7 +239,7 @@ impl Attempt<'_> {
         };
         let code = u8::try_from(code).unwrap_or(255);
         match record {
-            Some(Record { code: None, .. }) => Err(Trouble::Told(self.unready())),
+            Some(Record { code: None, .. }) => Err(Trouble::NoPlace(self.unready())),
             Some(Record { killed, .. }) if killed > 0 && code != 0 => {
                 Ok((Outcome::OutOfMemory { code: if code == 0 { 137 } else { code } }, record))
             }

@@ -13,7 +13,8 @@ pub const HOME_DIR: &str = "/xtask";
 pub const IDLE: &str = "echo $$ >/xtask/runs/.idle; exec sleep 2147483647";
 
 /// Runs what its words say. Leftovers of the run before, and processes that this one leaves behind, are ended: the
-/// next run finds the container as the first one did, but for files outside of `/xtask/runs`.
+/// next run finds the container as the first one did, but for files outside of `/xtask/runs`. The folders of the runs
+/// are made here where nobody has put them there.
 pub const WRAPPER: &str = r#"
 d=/xtask/runs/$1 mark=$2 kind=$3 file=$4; shift 4
 say() { printf '\000xtask %s %s %s %s\000' "$mark" "$1" "$2" "$3" >&2; }
@@ -23,6 +24,7 @@ killed() {
         [ -r $f ] && while read -r word count; do [ "$word" = oom_kill ] && oom=$count; done <$f
     done
 }
+[ -d /xtask/runs ] || { mkdir -m 1777 /xtask; mkdir /xtask/runs /xtask/home; } 2>/dev/null
 for old in /xtask/runs/*; do [ "$old" = "$d" ] || [ ! -e "$old" ] || rm -rf "$old"; done
 mkdir -p "$d/result" "$d/script" || { say unready 0 0; exit 125; }
 if [ "$kind" != command ]; then cat >"$d/script/$file" || { say unready 0 0; exit 125; }; fi

@@ -1,6 +1,12 @@
 //! The caller as a user of the container: an entry in its list of users, and a home that can be written. Knows no
 //! engine.
 
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::model::Digest;
+
 /// Who runs a script, as the container sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -34,6 +40,19 @@ pub fn user(passwd: &str, uid: u32, gid: u32) -> User {
             User { home: HOME.to_owned(), passwd: Some(text) }
         }
     }
+}
+
+/// A file with this list of users, the same for all containers that have it mounted.
+pub fn keep_passwd(dir: &Path, text: &str) -> io::Result<PathBuf> {
+    let path = dir.join(format!("{}.passwd", Digest::of(text.as_bytes()).hex()));
+    if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(path);
+    }
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
+    file.persist(&path)?;
+    Ok(path)
 }
 
 #[cfg(test)]
