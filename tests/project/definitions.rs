@@ -94,10 +94,12 @@ fn members_that_a_task_prints_have_params() {
 
 #[test]
 fn a_failing_teardown_shows_what_it_wrote() {
-    let space = with("  t: { actions: [\"true\"], teardown: [\"echo the disk is full; exit 1\"] }\n");
+    let space = with("  t: { actions: [\"echo begun\"], teardown: [\"echo the disk is full; exit 1\"] }\n");
     let told = space.command(&["run", "--reporter", "plain", "t"], "");
     assert_eq!(told.exit, 1);
     assert!(told.err.contains("teardown of task `t`") && told.err.contains("the disk is full"), "{}", told.err);
+    let log = std::fs::read_to_string(space.path(".xtask/logs/t.log")).expect("a log");
+    assert_eq!(log, "begun\nthe disk is full\n");
 }
 
 #[test]
@@ -111,4 +113,46 @@ fn a_secret_param_is_hidden_in_whatever_variable_it_is_passed() {
     assert!(told.out.contains("Bearer ***") && told.out.contains("TOKEN=***"), "{}", told.out);
     let log = std::fs::read_to_string(space.path(".xtask/logs/t.log")).unwrap();
     assert!(!format!("{}{}{log}", told.out, told.err).contains("hunter2"), "{log}");
+}
+
+/// What is accepted and what is shown is what a run would take: params count with their values.
+#[test]
+fn accept_and_status_know_the_values_of_params() {
+    let style = "params: [{ name: style, default: x }], file_dep: [in], actions: [\"echo {{ style }}\"]";
+    let space = with(&format!(
+        "  t: {{ {style} }}\n  g: {{ for_each: [a, b], {style} }}\n  v: {{ params: [{{ name: version, required: \
+         true }}], actions: [\"echo {{{{ version }}}}\"] }}\n"
+    ));
+    space.write("in", "1");
+    let is_current = |words: &[&str]| space.command(&[&["--frozen"], words].concat(), "").exit == 0;
+    let ran = space.command(&["accept"], "");
+    assert!(ran.exit == 0 && ran.out.contains("left out  v   "), "{} {}", ran.out, ran.err);
+    assert!(is_current(&["t", "g"]) && !is_current(&["t", "--style", "y"]));
+    let status = space.command(&["list", "--all", "--status"], "").out;
+    assert!(["U t", "U g:a", "U g:b"].iter().all(|line| status.contains(line)), "{status}");
+    let graph = space.command(&["graph", "--status", "--format", "json", "t"], "").out;
+    assert!(graph.contains("\"status\": \"up-to-date\""), "{graph}");
+    let ran = space.command(&["accept", "t", "--style", "y", "g", "--style=z"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(is_current(&["t", "--style", "y"]) && is_current(&["g", "--style", "z"]) && !is_current(&["t"]));
+    let ran = space.command(&["accept", "t", "--stile", "y"], "");
+    assert!(ran.exit == 3 && ran.err.contains("`--style`"), "{}", ran.err);
+    let ran = space.command(&["accept", "v"], "");
+    assert!(ran.exit == 3 && ran.err.contains("version"), "{}", ran.err);
+}
+
+#[test]
+fn actions_of_clean_are_run_like_those_of_the_task() {
+    let space = with(
+        "  t:\n    cwd: sub\n    env: { A: b }\n    params: [{ name: style, default: x }]\n    targets: [sub/site/]\n    \
+         actions: [mkdir site]\n    clean:\n      - remove: [sub/site]\n      - \"echo $A {{ style }} > here\"\n      \
+         - { cmd: \"pwd; exit 3\", cwd: sub, ignore_error: true }\n      - [echo, \"{{ targets }}\"]\n",
+    );
+    space.write("sub/.keep", "");
+    assert_eq!(space.command(&["t"], "").exit, 0);
+    let ran = space.command(&["clean", "t"], "");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(!space.path("sub/site").exists());
+    assert_eq!(std::fs::read_to_string(space.path("sub/here")).expect("written"), "b x\n");
+    assert!(ran.out.contains("removed sub/site") && ran.out.contains("\nsub/site\n"), "{}", ran.out);
 }

@@ -12,7 +12,9 @@ pub(super) use project::{
 };
 pub(super) use run::{RunArgs, RunCli};
 pub(super) use stack::{AffectedArgs, CiPlanArgs, HostsArgs, ReportArgs, SpecArgs, SpecCommand, SyncArgs};
-pub(super) use tasks::{CleanArgs, ExplainArgs, ForgetArgs, GraphArgs, HistoryArgs, ListArgs, NamesArgs, TraceArgs};
+pub(super) use tasks::{
+    AcceptArgs, CleanArgs, ExplainArgs, ForgetArgs, GraphArgs, HistoryArgs, ListArgs, NamesArgs, TraceArgs,
+};
 
 /// Task runner that maintains a stack of Docker images
 #[derive(Parser, Debug)]
@@ -61,7 +63,7 @@ pub(super) enum Command {
     /// Leave tasks out of every run until they are forgotten
     Ignore(NamesArgs),
     /// Take the current files as they are, without running anything
-    Accept(NamesArgs),
+    Accept(AcceptArgs),
     /// Show past runs, compare two, find flaky tasks
     History(HistoryArgs),
     /// Show tasks and what each needs

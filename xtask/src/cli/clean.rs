@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::args::CleanArgs;
 use super::project::{self, LoadOptions, Read};
-use crate::engine::{self, scope::expand_plain};
-use crate::exec::{self, CommandSpec};
+use super::run_params;
+use crate::engine;
+use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
 use crate::model::task::{Action, ActionKind, Clean};
-use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken, Stream, Task};
+use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken, Stream};
 use crate::world::World;
 
 pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> {
@@ -26,14 +27,21 @@ pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> 
     let graph = project.graph.clone();
     let mut exit = 0;
     let chosen = chosen(args, &project, &place.cwd)?;
-    for id in &chosen {
+    run_params::assume(&mut project, world);
+    let stop = StopToken::new();
+    let listener = if world.owns_process { interrupt::listen(&stop).ok() } else { None };
+    for id in chosen.iter().take_while(|_| !stop.is_requested()) {
         let task = graph.task(*id);
         let done = match &task.clean {
             Clean::Nothing => true,
             Clean::Targets => remove_targets(&place.root, &graph, *id, args.dry_run, world),
-            Clean::Actions(actions) => run_actions(&project, task, actions, args.dry_run, world),
+            Clean::Actions(actions) => run_actions(&project, *id, actions, args.dry_run, &stop, world),
         };
         exit = if done { exit } else { 1 };
+    }
+    drop(listener);
+    if stop.is_requested() {
+        return Ok(interrupt::exit_code().unwrap_or(130));
     }
     if args.forget && !args.dry_run {
         for id in &chosen {
@@ -104,9 +112,17 @@ fn remove_targets(root: &Path, graph: &graph::Graph, id: TaskId, dry: bool, worl
 }
 
 /// Runs the clean actions; a failure is told, and cleaning goes on. In a dry run they are only named.
-fn run_actions(project: &crate::engine::Project, task: &Task, actions: &[Action], dry: bool, world: &World) -> bool {
+fn run_actions(
+    project: &engine::Project,
+    id: TaskId,
+    actions: &[Action],
+    dry: bool,
+    stop: &StopToken,
+    world: &World,
+) -> bool {
+    let task = project.graph.task(id);
     let mut fine = true;
-    for action in actions {
+    for action in actions.iter().take_while(|_| !stop.is_requested()) {
         let text = match &action.kind {
             ActionKind::Shell(text) => text.to_string(),
             ActionKind::Argv(words) => words.join(" "),
@@ -116,27 +132,15 @@ fn run_actions(project: &crate::engine::Project, task: &Task, actions: &[Action]
         if dry {
             continue;
         }
-        if let Err(problem) = run_action(project, task, action, world) {
+        let mut show = |stream: Stream, line: &[u8]| match stream {
+            Stream::Stdout => world.out.line(&String::from_utf8_lossy(line)),
+            Stream::Stderr => world.err.line(&String::from_utf8_lossy(line)),
+        };
+        if let Err(mut problem) = engine::clean(project, id, action, stop, &mut show) {
             fine = false;
+            problem.message = format!("clean of {}", problem.message);
             super::show(world, &problem.into());
         }
     }
     fine
-}
-
-fn run_action(project: &crate::engine::Project, task: &Task, action: &Action, world: &World) -> Result<(), Diagnostic> {
-    let argv = expand_plain(&*project.expander, task, action).map_err(|why| {
-        Diagnostic::error(format!("clean of task `{}` cannot be expanded", task.name))
-            .at(action.place.clone())
-            .cause(why)
-    })?;
-    let env: Vec<_> = world.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let spec = CommandSpec::new(argv, project.root.clone(), env);
-    let mut show = |stream: Stream, line: &[u8]| match stream {
-        Stream::Stdout => world.out.line(&String::from_utf8_lossy(line)),
-        Stream::Stderr => world.err.line(&String::from_utf8_lossy(line)),
-    };
-    let result = exec::run(&spec, &mut show, &mut std::io::sink(), &StopToken::new());
-    let subject = format!("clean of task `{}`", task.name);
-    result.exit.diagnostic(&subject).map_or(Ok(()), |problem| Err(problem.at(action.place.clone())))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::args::GraphArgs;
 use super::project::{self, LoadOptions, Read};
 use super::run;
+use super::run_params;
 use crate::engine::{self, Options, Status};
 use crate::graph::{self, Edge, Graph, Selection, TaskId, Why};
 use crate::model::{Diagnostics, Task};
@@ -28,6 +29,7 @@ pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> 
     };
     let ids = run::closure_with_setup(&graph, &selection, false);
     let status: HashMap<TaskId, pages::Status> = if args.status {
+        run_params::assume(&mut project, world);
         let selection = Selection { tasks: ids.clone() };
         let predicted = engine::predict(&mut project, &selection, &Options::default());
         let known = predicted.into_iter().map(|one| (one.id, shown(graph.task(one.id), &one.status))).collect();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::args::{ExplainArgs, ListArgs};
 use super::project::{self, LoadOptions, Read};
 use super::run::{self, Prepared};
+use super::run_params;
 use crate::action::image::missed::{self, Told};
 use crate::engine::{self, Options, Status};
 use crate::graph::{self, Selection, TaskId};
@@ -39,6 +40,7 @@ pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
         ids.sort_by(|a, b| graph.name(*a).cmp(graph.name(*b)));
     }
     let status: HashMap<TaskId, Status> = if args.status {
+        run_params::assume(&mut project, world);
         let selection = Selection { tasks: ids.clone() };
         engine::predict(&mut project, &selection, &Options::default()).into_iter().map(|p| (p.id, p.status)).collect()
     } else {

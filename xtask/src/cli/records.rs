@@ -2,20 +2,34 @@
 
 use std::collections::HashSet;
 
-use super::args::{FileArgs, ForgetArgs, NamesArgs};
+use super::args::{AcceptArgs, FileArgs, ForgetArgs, NamesArgs};
 use super::project::{self, LoadOptions, Place, Read};
+use super::run_params;
 use crate::engine::{self, Project, plan::Accepted};
 use crate::graph::{self, TaskId};
 use crate::model::{Diagnostic, Diagnostics, StopToken};
 use crate::store::STATE_DIR;
 use crate::store::lock::{self, Lock, Owner, Patience};
+use crate::taskfile;
 use crate::world::World;
 
 /// The project, for changing its records: with the lock.
 fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project, Lock), Diagnostics> {
     let place = project::find(args, world)?;
     let load = LoadOptions { writes: true, ..LoadOptions::default() };
-    let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
+    let read = project::read(&place, world, &load)?;
+    open_read(place, read, &load, command, world)
+}
+
+/// The same of what was read already.
+fn open_read(
+    place: Place,
+    read: Read,
+    load: &LoadOptions,
+    command: &str,
+    world: &World,
+) -> Result<(Place, Project, Lock), Diagnostics> {
+    let Read { tasks, actions, .. } = read;
     let waiting = &mut |owner: Option<&Owner>| {
         let who = owner.map_or_else(|| "another run".to_owned(), Owner::describe);
         world.err.line(&format!("waiting for {who}"));
@@ -23,7 +37,7 @@ fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project
     let dir = place.root.join(STATE_DIR);
     let lock = lock::acquire(&dir, &Owner::this(command), Patience::Endless, &StopToken::new(), waiting)
         .map_err(|error| error.diagnostic())?;
-    let (mut project, warnings) = project::open(&place, tasks, actions, world, &load)?;
+    let (mut project, warnings) = project::open(&place, tasks, actions, world, load)?;
     engine::expand_recorded(&mut project);
     super::show(world, &Diagnostics(warnings));
     Ok((place, project, lock))
@@ -69,12 +83,28 @@ pub(super) fn ignore(args: &NamesArgs, world: &World) -> Result<u8, Diagnostics>
     Ok(0)
 }
 
-pub(super) fn accept(args: &NamesArgs, world: &World) -> Result<u8, Diagnostics> {
-    let (place, mut project, _lock) = open(&args.file, "accept", world)?;
-    let ids = if args.tasks.is_empty() {
-        project.graph.ids().collect()
+/// Takes the files and the values of params as they are: those given behind a name, else what a run would take.
+pub(super) fn accept(args: &AcceptArgs, world: &World) -> Result<u8, Diagnostics> {
+    let place = project::find(&args.file, world)?;
+    let load = LoadOptions { writes: true, globals: taskfile::words::globals(&args.tasks) };
+    let read = project::read(&place, world, &load)?;
+    let mut words = taskfile::select(&args.tasks, &read.tasks, &|name| world.var(name))?.selected;
+    taskfile::words::choose_members(&mut words, &read.tasks)?;
+    let config = read.tasks.config.clone();
+    let (place, mut project, _lock) = open_read(place, read, &load, "accept", world)?;
+    let lacking = run_params::assume(&mut project, world);
+    let names: Vec<String> = words.iter().map(|word| word.word.clone()).collect();
+    let ids = if names.is_empty() {
+        for (id, problems) in &lacking {
+            let why = problems.0.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+            world.out.line(&format!("left out  {}   {why}", project.graph.name(*id)));
+        }
+        project.graph.ids().filter(|id| !lacking.contains_key(id)).collect()
     } else {
-        chosen(&project, &place, &args.tasks, false)?
+        let ids = chosen(&project, &place, &names, false)?;
+        let selection = graph::Selection { tasks: ids.clone() };
+        run_params::hand_out_params(&mut project, &config, &words, &selection, true, world)?;
+        ids
     };
     let mut exit = 0;
     for (name, accepted) in engine::accept(&mut project, &ids)? {

@@ -251,7 +251,7 @@ pub(super) fn prepare(
     let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)
         .map_err(|problem| super::meant::command(problem, &wanted))?;
     let later = graph::later(&project.graph, &wanted, &place.cwd);
-    hand_out_params(&mut project, &config, &chosen.selected, &selection, &args, world)?;
+    hand_out_params(&mut project, &config, &chosen.selected, &selection, args.single, world)?;
     Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock, origin, seen: None, engines }))
 }
 
@@ -294,7 +294,7 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     let (mut project, _) = project::open(&prepared.place, tasks, actions, world, &load)?;
     let selection = graph::select(&project.graph, &wanted, &prepared.place.cwd, prepared.args.allow_empty)?;
     let later = graph::later(&project.graph, &wanted, &prepared.place.cwd);
-    hand_out_params(&mut project, &config, &chosen.selected, &selection, &prepared.args, world)?;
+    hand_out_params(&mut project, &config, &chosen.selected, &selection, prepared.args.single, world)?;
     prepared.project = project;
     prepared.selection = selection;
     prepared.later = later;

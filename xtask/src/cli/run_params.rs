@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::args::RunArgs;
 use super::run::closure_with_setup;
 use crate::engine::{self, ParamValue, Project};
 use crate::graph::{self, Selection, TaskId};
@@ -20,7 +19,7 @@ pub(super) fn hand_out_params(
     config: &crate::model::task::Config,
     selected: &[taskfile::Selected],
     selection: &Selection,
-    args: &RunArgs,
+    single: bool,
     world: &World,
 ) -> Result<(), Diagnostics> {
     let graph = project.graph.clone();
@@ -28,7 +27,7 @@ pub(super) fn hand_out_params(
     let mut late: BTreeMap<Arc<str>, taskfile::params::Given> = BTreeMap::new();
     for word in selected {
         let start = graph::select(&graph, std::slice::from_ref(&word.word), &RepoPath::root(), true)?;
-        for id in closure_with_setup(&graph, &start, args.single) {
+        for id in closure_with_setup(&graph, &start, single) {
             let declared: HashSet<&str> = graph.task(id).params.iter().map(|param| &*param.name).collect();
             if graph.task(id).expand_after.is_some() {
                 late.entry(graph.name(id).clone()).or_default().extend(word.given.clone());
@@ -44,7 +43,7 @@ pub(super) fn hand_out_params(
     }
     project.late_params = Some(late_params(config.clone(), world, late));
     let mut problems = Vec::new();
-    for id in closure_with_setup(&graph, selection, args.single) {
+    for id in closure_with_setup(&graph, selection, single) {
         let task = graph.task(id);
         if task.params.is_empty() || (task.is_group() && !task.members.is_empty()) {
             continue;
@@ -59,6 +58,20 @@ pub(super) fn hand_out_params(
     }
     problems.dedup_by(|a, b| a == b);
     if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
+}
+
+/// Gives every task the values that its params have where nobody gives any: what a run of it would take. A task without
+/// them (one is required, or the environment has a wrong one) is in the answer, with what is wrong.
+pub(super) fn assume(project: &mut Project, world: &World) -> BTreeMap<TaskId, Diagnostics> {
+    let graph = project.graph.clone();
+    let mut lacking = BTreeMap::new();
+    for id in graph.ids().filter(|id| !graph.task(*id).params.is_empty()) {
+        match taskfile::params::values(graph.task(id), &project.config, &|name| world.var(name), &BTreeMap::new()) {
+            Ok(values) => drop(project.params.insert(id, for_engine(&values))),
+            Err(problems) => drop(lacking.insert(id, Diagnostics(problems))),
+        }
+    }
+    lacking
 }
 
 fn for_engine(values: &taskfile::params::Values) -> BTreeMap<Arc<str>, ParamValue> {

@@ -1,13 +1,11 @@
 //! The end of a run: teardowns, what it leaves for people, history, exit code.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::interest::Changes;
+use super::aside;
 use super::job::Message;
-use super::run::{Run, Summary, guarded, unix_seconds};
-use super::worker;
+use super::run::{Run, Summary, unix_seconds};
 use crate::action::{Ending, Failure};
 use crate::graph::TaskId;
 use crate::model::stop::Stop;
@@ -115,39 +113,9 @@ impl Run<'_> {
         let mut job = self.teardown_job(id).map_err(Failure::error)?;
         // An interrupted run still tears down; a second Ctrl-C ends it through the processes' own group.
         job.stop = StopToken::new();
-        job.task = Arc::new(Task {
-            actions: task.teardown.clone(),
-            targets: Vec::new(),
-            require: Vec::new(),
-            retry: None,
-            delete_on_error: false,
-            ..task.clone()
-        });
-        let (queue, is_over) = (self.shared_queue(), AtomicBool::new(false));
-        let result = std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                let result = guarded(|| worker::run(&job, &queue));
-                is_over.store(true, Ordering::Release);
-                // Whoever waits for what is said would not hear that there is no more.
-                queue.push(Message::Changed(Changes::default()));
-                result
-            });
-            while !is_over.load(Ordering::Acquire) && !worker.is_finished() {
-                if let Some(message) = queue.pop(Duration::from_millis(20)) {
-                    self.heard_late(message);
-                }
-            }
-            worker.join()
-        });
-        for message in queue.drain() {
-            self.heard_late(message);
-        }
-        match result {
-            Ok(Ok(finished)) => finished.failure.map_or(Ok(()), |failure| Err(with_output(failure, &finished.tail))),
-            Ok(Err(failure)) => Err(failure),
-            // `guarded` catches every panic.
-            Err(_) => Err(Failure::error(Diagnostic::error(format!("task `{}` broke in its teardown", task.name)))),
-        }
+        job.task = aside::with_actions(task, task.teardown.clone());
+        let queue = self.shared_queue();
+        aside::run(&job, &queue, &mut |message| self.heard_late(message))
     }
 
     /// What comes during a teardown. Changes are told to the next round, too.
@@ -193,14 +161,6 @@ impl Run<'_> {
         self.project.db.add_run(&row, &self.history)?;
         self.project.db.commit()
     }
-}
-
-/// With what it wrote last: the task itself was told long before, and its output with it.
-fn with_output(mut failure: Failure, tail: &[String]) -> Failure {
-    if !tail.is_empty() {
-        failure.diagnostic = failure.diagnostic.note(format!("its output:\n        {}", tail.join("\n        ")));
-    }
-    failure
 }
 
 impl super::job::Finished {

@@ -55,6 +55,8 @@ pub(super) struct Job {
     pub secrets: Vec<String>,
     /// Targets to be verified and hashed after the last action.
     pub targets: Vec<(RepoPath, bool)>,
+    /// What is said comes behind what the task's log holds.
+    pub continues: bool,
 }
 
 /// What was found out about the outside world before a verdict.

@@ -11,6 +11,7 @@
 //! - at the end: teardowns in reverse order of start, then the history.
 
 mod again;
+mod aside;
 mod consider;
 mod crew;
 mod decide;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use again::{Memory, run_again};
+pub use aside::clean;
 pub use grow::expand_recorded;
 pub use interest::Changes;
 pub use live::{Foresight, News};

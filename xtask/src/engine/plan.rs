@@ -10,13 +10,14 @@ use super::inputs::{self, Extra};
 use super::job::{Job, Probed};
 use super::run::{is_hidden, unix_millis};
 use super::scope::{self, ScopeParts};
+use super::start::{child_env, plain_job};
 use super::values::{self, Result_};
 use super::{Options, Project, probe};
 use crate::action::ActionSet;
-use crate::exec::environment::{Own, Variables, child_environment};
+use crate::exec::environment::let_through;
 use crate::graph::{self, Links, Selection, TaskId};
 use crate::model::task::{ActionKind, At, Condition};
-use crate::model::{Diagnostic, Diagnostics, Reason, Steps, Task, Verdict};
+use crate::model::{Diagnostic, Diagnostics, Reason, Task, Verdict};
 
 /// What a run would do with one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,29 +227,14 @@ impl Predictor<'_> {
             getargs,
         };
         let scope = scope::scope(&parts);
-        let declared = scope::expand_env(&*self.project.expander, &node.task.env, &scope).ok()?;
-        let declared: Variables = declared.into_iter().collect();
-        let pass: Vec<&str> = node.task.pass_env.iter().map(|name| &**name).collect();
-        let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &node.task.name };
+        let env = child_env(self.project, &node.task, &scope, &let_through(&self.project.env, &[])).ok()?;
         let previous = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
         let job = Job {
-            task: node.task.clone(),
-            root: Arc::new(self.project.root.clone()),
-            root_fd: self.project.files.root_fd().clone(),
-            actions: self.project.actions.clone(),
-            expander: self.project.expander.clone(),
-            tracer: None,
             resources: values::resources(self.project, id, &self.results),
-            scope,
-            env: Arc::new(child_environment(&self.project.env, &pass, &declared, &own).into_iter().collect()),
             previous: previous.and_then(|success| serde_json::from_str(&success.values).ok()),
             stop: self.options.stop.clone(),
-            steps: Steps::default(),
             grace: self.options.grace,
-            begun: None,
-            inputs: Vec::new(),
-            targets: Vec::new(),
-            secrets: Vec::new(),
+            ..plain_job(self.project, id, scope, env)
         };
         Some(probe::probe(&job))
     }

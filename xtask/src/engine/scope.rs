@@ -81,36 +81,3 @@ pub(super) fn expand_env(
         .map(|(name, template)| Ok((name.as_ref().into(), expander.text(template, scope, false)?.into())))
         .collect()
 }
-
-/// The argv of an action outside a run (`clean`): only what is known without one may be referred to.
-///
-/// # Errors
-/// A template that needs more, and built-in actions, which have no argv.
-pub fn expand_plain(
-    expander: &dyn Expander,
-    task: &Task,
-    action: &crate::model::task::Action,
-) -> Result<Vec<OsString>, String> {
-    use crate::model::task::ActionKind;
-    let parts = ScopeParts { task, inputs: &[], changed: &[], params: None, positional: &[], getargs: Map::new() };
-    let scope = scope(&parts);
-    match &action.kind {
-        ActionKind::Shell(text) => {
-            let shell = action.step.shell.as_ref().or(task.shell.as_ref());
-            let shell = shell.map_or_else(
-                || vec!["sh".into(), "-c".into()],
-                |words| words.iter().map(|w| OsString::from(&**w)).collect(),
-            );
-            let text = expander.text(text, &scope, true)?;
-            Ok(shell.into_iter().chain([text.into()]).collect())
-        }
-        ActionKind::Argv(words) => {
-            let mut argv = Vec::new();
-            for word in words {
-                argv.extend(expander.words(word, &scope)?.into_iter().map(OsString::from));
-            }
-            Ok(argv)
-        }
-        ActionKind::BuiltIn { name, .. } => Err(format!("the built-in action `{name}` cannot be used here")),
-    }
-}

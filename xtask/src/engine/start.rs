@@ -1,6 +1,7 @@
 //! Hands a task to a worker: withdraws its record first, signs its inputs, gathers what its templates may refer to.
 //! Knows nothing of how it ends.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use super::job::{Finished, Job, Message};
 use super::scope::{self, ScopeParts};
 use super::values;
 use super::worker;
+use super::{Options, Project};
 use crate::exec::environment::{Own, Variables, child_environment, let_through, with_own};
 use crate::graph::TaskId;
-use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Task, Verdict};
+use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Steps, StopToken, Task, Verdict};
 use crate::rebuild::LastAttempt;
 
 use super::ended::Ended;
@@ -133,57 +135,81 @@ impl Run<'_> {
         let env = self.child_env(&task, &scope)?;
         let previous = self.project.records.get(&*task.name).and_then(|record| record.success.as_ref());
         let previous = previous.and_then(|success| serde_json::from_str(&success.values).ok());
-        Ok(Job {
-            root: Arc::new(self.project.root.clone()),
-            root_fd: self.project.files.root_fd().clone(),
-            actions: self.project.actions.clone(),
-            expander: self.project.expander.clone(),
-            resources: values::resources(self.project, id, &self.results),
-            scope,
-            env: Arc::new(env),
+        let resources = values::resources(self.project, id, &self.results);
+        let job = Job {
+            resources,
             previous,
             stop: self.halt.clone(),
             steps: self.options.steps.clone(),
             grace: self.project.config.grace.unwrap_or(self.options.grace),
-            tracer: None,
-            begun: None,
-            inputs: Vec::new(),
-            targets: Vec::new(),
-            secrets: self.secrets(id),
-            task,
-        })
-    }
-
-    /// Values of params that nobody may see.
-    fn secrets(&self, id: TaskId) -> Vec<String> {
-        let params = self.project.params.get(&id).into_iter().flatten();
-        let secret = params.filter(|(_, param)| param.secret).filter_map(|(_, param)| param.value.as_str());
-        secret.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+            ..plain_job(self.project, id, scope, env)
+        };
+        Ok(job)
     }
 
     pub(super) fn child_env(&self, task: &Task, scope: &Value) -> Result<Vec<(OsString, OsString)>, Diagnostic> {
-        let broken = |why: String| {
-            Diagnostic::error(format!("env of task `{}` cannot be expanded", task.name))
-                .at(task.place.clone())
-                .cause(why)
-        };
-        let declared = scope::expand_env(&*self.project.expander, &task.env, scope).map_err(broken)?;
-        let mut declared: Variables = declared.into_iter().collect();
-        let values = self.project.root.join(crate::store::STATE_DIR).join(format!("values-{}.json", safe(&task.name)));
-        declared.insert("XTASK_VALUES".into(), values.into());
-        let pass: Vec<&str> = task.pass_env.iter().map(|name| &**name).collect();
-        let own = Own { token: &self.project.token, root: self.project.root.as_os_str(), task: &task.name };
-        let child = if pass.is_empty() {
-            with_own(self.let_through.get_or_init(|| let_through(&self.project.env, &[])), &declared, &own)
-        } else {
-            child_environment(&self.project.env, &pass, &declared, &own)
-        };
-        Ok(child.into_iter().collect())
+        let through = self.let_through.get_or_init(|| let_through(&self.project.env, &[]));
+        child_env(self.project, task, scope, through)
     }
 
     pub(super) fn teardown_job(&self, id: TaskId) -> Result<Job, Diagnostic> {
-        self.job(id, &[], &[])
+        Ok(Job { continues: true, ..self.job(id, &[], &[])? })
     }
+}
+
+/// The actions of a task with nothing around them: no values of other tasks, nothing to verify.
+pub(super) fn plain_job(project: &Project, id: TaskId, scope: Value, env: Vec<(OsString, OsString)>) -> Job {
+    Job {
+        root: Arc::new(project.root.clone()),
+        root_fd: project.files.root_fd().clone(),
+        actions: project.actions.clone(),
+        expander: project.expander.clone(),
+        resources: BTreeMap::new(),
+        scope,
+        env: Arc::new(env),
+        previous: None,
+        stop: StopToken::new(),
+        steps: Steps::default(),
+        grace: project.config.grace.unwrap_or(Options::default().grace),
+        tracer: None,
+        begun: None,
+        inputs: Vec::new(),
+        targets: Vec::new(),
+        secrets: secrets(project, id),
+        continues: false,
+        task: project.graph.node(id).task.clone(),
+    }
+}
+
+/// Values of params that nobody may see.
+fn secrets(project: &Project, id: TaskId) -> Vec<String> {
+    let params = project.params.get(&id).into_iter().flatten();
+    let secret = params.filter(|(_, param)| param.secret).filter_map(|(_, param)| param.value.as_str());
+    secret.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+}
+
+/// The environment of what a task starts. `through` passes from ours if the task declares no more.
+pub(super) fn child_env(
+    project: &Project,
+    task: &Task,
+    scope: &Value,
+    through: &Variables,
+) -> Result<Vec<(OsString, OsString)>, Diagnostic> {
+    let broken = |why: String| {
+        Diagnostic::error(format!("env of task `{}` cannot be expanded", task.name)).at(task.place.clone()).cause(why)
+    };
+    let declared = scope::expand_env(&*project.expander, &task.env, scope).map_err(broken)?;
+    let mut declared: Variables = declared.into_iter().collect();
+    let values = project.root.join(crate::store::STATE_DIR).join(format!("values-{}.json", safe(&task.name)));
+    declared.insert("XTASK_VALUES".into(), values.into());
+    let pass: Vec<&str> = task.pass_env.iter().map(|name| &**name).collect();
+    let own = Own { token: &project.token, root: project.root.as_os_str(), task: &task.name };
+    let child = if pass.is_empty() {
+        with_own(through, &declared, &own)
+    } else {
+        child_environment(&project.env, &pass, &declared, &own)
+    };
+    Ok(child.into_iter().collect())
 }
 
 /// A name as part of a file name.

@@ -39,7 +39,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
         queue: queue.clone(),
         secrets: job.secrets.clone(),
         tail: Mutex::default(),
-        log: Mutex::new(TaskLog::new(&job.root, &job.task.name)),
+        log: Mutex::new(TaskLog::new(&job.root, &job.task.name, job.continues)),
     };
     let mut done = Progress::default();
     let failure = attempts(job, &screen, &mut done, start).err();

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 pub struct TaskLog {
     path: PathBuf,
     file: Option<File>,
+    continues: bool,
     failed: Option<String>,
 }
 
 impl TaskLog {
-    /// Names the log of `task` below the state folder of `root`; an old one is removed when the first byte comes.
-    pub fn new(root: &Path, task: &str) -> Self {
-        Self { path: root.join(relative(task)), file: None, failed: None }
+    /// Names the log of `task` below the state folder of `root`; an old one is removed when the first byte comes, or
+    /// `continues`.
+    pub fn new(root: &Path, task: &str, continues: bool) -> Self {
+        Self { path: root.join(relative(task)), file: None, continues, failed: None }
     }
 
     /// Whether anything was written.
@@ -40,7 +42,9 @@ impl Write for TaskLog {
             if let Some(dir) = self.path.parent() {
                 std::fs::create_dir_all(dir)?;
             }
-            self.file = Some(File::create(&self.path)?);
+            let mut options = File::options();
+            options.create(true).write(true).append(self.continues).truncate(!self.continues);
+            self.file = Some(options.open(&self.path)?);
         }
         let result = self.file.as_mut().map_or(Ok(0), |file| file.write(bytes));
         if let Err(error) = &result {

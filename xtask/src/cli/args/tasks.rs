@@ -113,6 +113,15 @@ pub(in crate::cli) struct NamesArgs {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct AcceptArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Words of the task's own params may follow its name
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub tasks: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct HistoryArgs {
     #[command(flatten)]
     pub file: FileArgs,
