@@ -33,7 +33,7 @@ tasks:
     getargs: {version: base.version, whole: base, two: [base, k]}
     uptodate: [true, false, null, test -f x, {run_once: true}, {timeout: 1h}, {config_changed: {b: 1, a: x}},
       {stat: a.txt}, {stat: {path: a.txt, field: access}}, {output_of: git rev-parse HEAD}, {image: "x:1"},
-      {remote_tag: "r/x:1"}, engine_runs, {engine_runs: {a: 1}}]
+      {remote_tag: "r/x:1"}, {run_once}, engine_runs, {engine_runs: {a: 1}}]
     actions:
       - echo {{ file_dep }}
       - [echo, "{{ targets }}"]
@@ -85,7 +85,7 @@ tasks:
     let getargs: Vec<(&str, &str, Option<&str>)> =
         task.getargs.iter().map(|arg| (&*arg.name, &*arg.task, arg.key.as_deref())).collect();
     assert_eq!(getargs, [("version", "base", Some("version")), ("whole", "base", None), ("two", "base", Some("k"))]);
-    assert_eq!(task.uptodate.len(), 14);
+    assert_eq!(task.uptodate.len(), 15);
     assert_eq!(task.uptodate[5].value, Uptodate::Timeout(Duration::from_hours(1)));
     assert!(matches!(&task.uptodate[6].value, Uptodate::ConfigChanged(json) if json.text() == r#"{"a":"x","b":"1"}"#));
     assert!(matches!(&task.uptodate[8].value, Uptodate::Stat { field: StatField::Access, .. }));

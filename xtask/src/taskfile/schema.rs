@@ -213,7 +213,7 @@ fn action(actions: &[ActionForm<'_>]) -> Value {
 
 fn check(checks: &[&str]) -> Value {
     let mut properties = json!({
-        "run_once": { "const": true }, "timeout": duration(), "config_changed": {}, "stat": { "type": ["string", "object"] },
+        "run_once": { "enum": [true, null] }, "timeout": duration(), "config_changed": {}, "stat": { "type": ["string", "object"] },
         "output_of": text(), "image": text(), "remote_tag": text(), "shell": text(),
     });
     for name in checks {

@@ -51,8 +51,10 @@ fn check(node: &Node, cx: &mut Cx<'_>) -> Option<Uptodate> {
 
 fn helper(key: &Node, value: &Node, cx: &mut Cx<'_>) -> Option<Uptodate> {
     match key.key() {
+        // `{run_once}` is a map with an empty value.
         "run_once" => match value.boolean() {
             Some(true) => Some(Uptodate::RunOnce),
+            None if value.is_null() => Some(Uptodate::RunOnce),
             _ => {
                 cx.wrong(value, "run_once", "`true`");
                 None
