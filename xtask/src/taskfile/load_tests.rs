@@ -89,7 +89,7 @@ tasks:
     assert_eq!(task.uptodate[5].value, Uptodate::Timeout(Duration::from_hours(1)));
     assert!(matches!(&task.uptodate[6].value, Uptodate::ConfigChanged(json) if json.text() == r#"{"a":"x","b":"1"}"#));
     assert!(matches!(&task.uptodate[8].value, Uptodate::Stat { field: StatField::Access, .. }));
-    assert!(matches!(&task.uptodate[12].value, Uptodate::Named { name, .. } if &**name == "engine_runs"));
+    assert!(matches!(&task.uptodate[13].value, Uptodate::Named { name, .. } if &**name == "engine_runs"));
     assert_eq!(shell(&task, 0), "echo {{ file_dep }}");
     let step = &task.actions[2].step;
     assert_eq!(
