@@ -10,3 +10,5 @@ mod cli;
 mod ignore;
 #[path = "context_live/visible.rs"]
 mod visible;
+#[path = "context_live/written.rs"]
+mod written;

@@ -76,6 +76,12 @@ pub(super) fn append(text: &mut String, brought: &[Brought]) {
     }
 }
 
+/// The text without what [`append`] wrote.
+pub fn without(text: &str) -> &str {
+    let marks: usize = text.split_inclusive('\n').rev().take_while(|line| line.starts_with(MARK)).map(str::len).sum();
+    &text[..text.len() - marks]
+}
+
 /// What a rendered Dockerfile says at its end.
 pub fn parse(text: &str) -> Vec<Brought> {
     let last = text.lines().rev().map_while(|line| line.strip_prefix(MARK));
@@ -184,6 +190,7 @@ mod tests {
         let mut text = "FROM scratch\n# brought: by hand\nRUN true\n".to_owned();
         append(&mut text, &[one.clone(), two.clone()]);
         assert_eq!(parse(&text), [one, two]);
+        assert_eq!(without(&text), "FROM scratch\n# brought: by hand\nRUN true\n");
         assert_eq!(parse("FROM scratch\n"), []);
     }
 }

@@ -4,6 +4,7 @@ pub mod brought;
 pub mod dockerfile;
 mod filters;
 mod library;
+pub mod macros;
 mod problem;
 mod project;
 mod shell;

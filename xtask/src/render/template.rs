@@ -59,13 +59,13 @@ pub fn render(
 ) -> Result<Rendered, Diagnostic> {
     let (name, text, dirs) = open(root, template, search_dirs)?;
     let source = Source { root, name: &name, text: &text, dirs: &dirs, values: &values.into() };
-    let whole = source.render(Mode::AsGiven, None)?;
-    source.check_instructions(&whole)?;
-    let mut text = whole.text;
-    brought::append(&mut text, &whole.brought);
-    let files_read: BTreeSet<PathBuf> =
-        whole.read.into_values().chain([template.to_owned()]).chain(whole.asked).collect();
-    Ok(Rendered { text, files_read: files_read.into_iter().collect(), brought: whole.brought, shipped: whole.shipped })
+    source.finished([template.to_owned()])
+}
+
+/// Renders a template that is in no file, and is called `name` in errors.
+pub(super) fn render_text(root: &Path, name: &str, text: &str, values: Values) -> Result<Rendered, Diagnostic> {
+    let rendered = Source { root, name, text, dirs: &[], values: &values }.finished([]);
+    rendered.map_err(|problem| Diagnostic { places: Vec::new(), ..problem })
 }
 
 /// Finds where each line of what [`render`] gives comes from; `None` where that cannot be told.
@@ -115,6 +115,16 @@ struct Pass {
 }
 
 impl Source<'_> {
+    /// As it will be written; `files` were read to get here.
+    fn finished(&self, files: impl IntoIterator<Item = PathBuf>) -> Result<Rendered, Diagnostic> {
+        let whole = self.render(Mode::AsGiven, None)?;
+        self.check_instructions(&whole)?;
+        let Pass { mut text, read, brought, shipped, asked, .. } = whole;
+        brought::append(&mut text, &brought);
+        let read: BTreeSet<PathBuf> = read.into_values().chain(files).chain(asked).collect();
+        Ok(Rendered { text, files_read: read.into_iter().collect(), brought, shipped })
+    }
+
     /// With a tracer, the text of templates that are found is marked, and the result is as the template gives it.
     fn render(&self, mode: Mode, tracer: Option<Arc<Tracer>>) -> Result<Pass, Diagnostic> {
         let is_traced = tracer.is_some();

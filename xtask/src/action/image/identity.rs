@@ -238,17 +238,23 @@ fn context(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Resul
         return Ok(context);
     }
     let begun = Instant::now();
-    let context = Arc::new(listed(services, image, dockerfile)?);
+    let dir = services.root.join(image.dir.as_path());
+    let name = format!("image `{}`", image.key);
+    let context = Arc::new(listed(services, &name, (&dir, &dir.join(&image.dockerfile)), dockerfile)?);
     if may_keep() {
         services.files.keep(&image.key, begun, taken, &context);
     }
     Ok(context)
 }
 
-fn listed(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result<Context, Failure> {
-    let dir = services.root.join(image.dir.as_path());
-    let plain = dir.join(&image.dockerfile);
-    let ignore = match ignore_file(&dir, &plain) {
+/// The same for a folder and the file beside which its rules of ignoring may lie; `what` is for messages.
+pub(super) fn listed(
+    services: &Services,
+    what: &str,
+    (dir, plain): (&Path, &Path),
+    dockerfile: &Dockerfile,
+) -> Result<Context, Failure> {
+    let ignore = match ignore_file(dir, plain) {
         None => Ignore::nothing(),
         Some(path) => {
             let bytes = std::fs::read(&path).map_err(|error| {
@@ -259,7 +265,7 @@ fn listed(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result
         }
     };
     let joined = joined(services, dockerfile)?;
-    let tree = Tree { dir: &dir, ignore: &ignore, joined: &joined };
+    let tree = Tree { dir, ignore: &ignore, joined: &joined };
     for attempt in 0..3 {
         services.files.next_epoch();
         let context = visible::list(dockerfile, tree).and_then(|found| {
@@ -278,7 +284,7 @@ fn listed(services: &Services, image: &Image, dockerfile: &Dockerfile) -> Result
             Err(VisibleError::Changed(_)) => {}
         }
     }
-    Err(Failure::error(Diagnostic::error(format!("the context of image `{}` keeps changing", image.key))))
+    Err(Failure::error(Diagnostic::error(format!("the context of {what} keeps changing"))))
 }
 
 /// What the template brought from elsewhere in the repository.

@@ -11,6 +11,7 @@ mod cache;
 mod changes;
 mod cleaning;
 mod context_files;
+mod dockerfile;
 mod drift;
 mod elsewhere;
 mod environment;
@@ -61,6 +62,7 @@ use crate::stack::{Image, Stack};
 pub(super) fn add(actions: &mut ActionSet, services: &Arc<Services>) {
     actions.add(render::Render(services.clone()));
     actions.add(stage::Stage(services.clone()));
+    actions.add(dockerfile::WriteDockerfile(services.clone()));
     actions.add(base::BaseImage(services.clone()));
     actions.add(build::ImageBuild(services.clone()));
     for kind in [test::Kind::Basic, test::Kind::Integration, test::Kind::Workflow] {

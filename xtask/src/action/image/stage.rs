@@ -40,7 +40,7 @@ fn list_path(key: &str) -> RepoPath {
 }
 
 /// One line per entry: mode, size, digest, path.
-fn listing(context: &Context) -> String {
+pub(super) fn listing(context: &Context) -> String {
     let mut text = String::new();
     for entry in &context.entries {
         let path = String::from_utf8_lossy(&entry.path);
@@ -75,7 +75,7 @@ fn folder(args: &Value) -> Result<Option<RepoPath>, Diagnostic> {
     }
 }
 
-fn refused(error: StageError) -> Diagnostic {
+pub(super) fn refused(error: StageError) -> Diagnostic {
     match error {
         StageError::Foreign(path) => {
             Diagnostic::error(format!("`{}` has files that staging did not put there", path.display()))
