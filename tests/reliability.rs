@@ -22,5 +22,7 @@ mod plans;
 mod processes;
 #[path = "reliability/state.rs"]
 mod state;
+#[path = "reliability/supply.rs"]
+mod supply;
 #[path = "reliability/truth.rs"]
 mod truth;
