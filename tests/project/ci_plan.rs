@@ -9,16 +9,21 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn ci_plan(words: &[&str]) -> String {
+/// What the program says here, on stdout and on stderr.
+fn say(words: &[&str]) -> (String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .arg("ci-plan")
         .args(words)
         .current_dir(root())
         .env_remove("XTASK_FILE")
         .output()
         .expect("the program");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{notes}");
+    (String::from_utf8(output.stdout).expect("text"), notes)
+}
+
+fn ci_plan(words: &[&str]) -> String {
+    say(&[&["ci-plan"], words].concat()).0
 }
 
 #[test]
@@ -57,4 +62,14 @@ fn only_what_is_affected_is_planned() {
     assert_eq!(workflow["jobs"].as_object().expect("jobs").len(), 2);
     let nothing: Value = serde_yaml::from_str(&ci_plan(&["--files", "README.md"])).expect("YAML");
     assert_eq!(nothing["jobs"].as_object().expect("jobs").keys().collect::<Vec<_>>(), ["nothing"]);
+}
+
+#[test]
+fn a_person_is_told_that_nothing_is_affected() {
+    let (images, notes) = say(&["affected", "--files", "README.md"]);
+    assert!(images.is_empty() && notes.contains("none of 5 images is concerned"), "{notes}");
+    let (images, notes) = say(&["affected", "--files", "images/r-notebook/test/test_new.py"]);
+    assert!(images.is_empty() && notes.contains("to be tested: `r-notebook`"), "{notes}");
+    let (images, notes) = say(&["affected", "--files", "images/r-notebook/Rprofile.site"]);
+    assert_eq!((&*images, &*notes), ("r-notebook\n", ""));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{AffectedArgs, FileArgs, SpecArgs, SpecCommand};
 use super::project;
 use crate::action::image::{BaseState, Services};
-use crate::model::{Diagnostic, Diagnostics, RepoPath};
+use crate::model::{Diagnostic, Diagnostics, RepoPath, words};
 use crate::stack::affected::{Affected, Change, affected as find_affected};
 use crate::stack::change::{Since, gather};
 use crate::stack::git::Git;
@@ -133,7 +133,7 @@ pub(super) fn affected(args: &AffectedArgs, world: &World) -> Result<u8, Diagnos
     let change = change(args.files.as_deref(), args.base.as_deref(), &place, (&stack, &services), world)?;
     let visible = |image: usize, file: &RepoPath| services.sees(&stack.images[image], file);
     let found = find_affected(&stack, &graph, &change, &visible);
-    print(args, &stack, &graph, &found, world);
+    print(args, &stack, &found, world);
     Ok(0)
 }
 
@@ -155,7 +155,7 @@ fn change(
     Ok(gather(git.as_ref(), &stack.change, &since, first_run)?)
 }
 
-fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world: &World) {
+fn print(args: &AffectedArgs, stack: &Stack, found: &Affected, world: &World) {
     let keys = |indices: &mut dyn Iterator<Item = &usize>| {
         indices.map(|at| stack.images[*at].key.to_string()).collect::<Vec<_>>()
     };
@@ -168,6 +168,17 @@ fn print(args: &AffectedArgs, stack: &Stack, _: &Graph, found: &Affected, world:
         });
         world.out.line(&object.to_string());
         return;
+    }
+    // Nothing on stdout is an answer, too; a person is told that it is one.
+    let tested: Vec<&str> = found.tests.keys().map(|at| &*stack.images[*at].key).collect();
+    match (found.images.is_empty(), tested.is_empty()) {
+        (true, true) => {
+            world.err.line(&format!("note: none of {} is concerned", words::count(stack.images.len(), "image")));
+        }
+        (true, false) => {
+            world.err.line(&format!("note: no image is to be built; to be tested: {}", words::list(tested)));
+        }
+        (false, _) => {}
     }
     for at in found.images.keys() {
         let key = &stack.images[*at].key;
