@@ -14,5 +14,6 @@ mod hosts_live {
     mod registry;
     #[path = "../chain_live/space.rs"]
     mod space;
+    mod staged;
     mod sync;
 }

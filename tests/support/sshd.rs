@@ -83,6 +83,14 @@ impl Sshd {
         self.log().matches("Accepted publickey").count()
     }
 
+    /// Ends all connections at once, as a router that goes down does; the server goes on. Returns how many there were.
+    pub fn cut(&self) -> usize {
+        let list = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = fs::read_to_string(list).expect("processes");
+        let pids = children.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
+        pids.filter(|pid| rustix::process::kill_process(*pid, rustix::process::Signal::KILL).is_ok()).count()
+    }
+
     /// `PATH` with an ssh that knows this server.
     pub fn search_path(&self) -> String {
         format!("{}:{}", self.dir.path().join("bin").display(), std::env::var("PATH").unwrap_or_default())

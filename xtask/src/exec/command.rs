@@ -80,7 +80,32 @@ pub enum Stdin {
     /// Our own.
     Inherit,
     Bytes(Vec<u8>),
+    /// The end of a pipe whose other end the caller writes to, and keeps open as long as it likes.
+    Pipe(Reader),
 }
+
+/// The end of a pipe that a process is to read from.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<io::PipeReader>);
+
+impl Reader {
+    /// A pipe: its end for the process, and ours.
+    ///
+    /// # Errors
+    /// The system has no more pipes.
+    pub fn pipe() -> io::Result<(Self, io::PipeWriter)> {
+        let (theirs, ours) = io::pipe()?;
+        Ok((Self(Arc::new(theirs)), ours))
+    }
+}
+
+impl PartialEq for Reader {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Reader {}
 
 /// How it went.
 #[derive(Clone, Debug)]
@@ -128,6 +153,7 @@ fn launch(spec: &CommandSpec, pump: &mut Pump<'_>) -> Result<(Started, family::M
         _ if spec.interactive => Feed::Inherit,
         Stdin::Null => Feed::Null,
         Stdin::Inherit => Feed::Inherit,
+        Stdin::Pipe(reader) => Feed::Pipe(reader.0.try_clone().map_err(refused)?.into()),
         Stdin::Bytes(bytes) => {
             let (theirs, ours) = io::pipe().map_err(refused)?;
             pump.write_to(ours, bytes.clone()).map_err(refused)?;

@@ -19,7 +19,7 @@ mod spawn;
 mod terminal;
 mod watchdog;
 
-pub use command::{CommandResult, CommandSpec, Stdin, run};
+pub use command::{CommandResult, CommandSpec, Reader, Stdin, run};
 pub use exit::Exit;
 pub use family::{Supervisor, end_leftovers, supervise};
 

@@ -416,4 +416,16 @@ pub struct Host {
     pub identity: Option<Arc<str>>,
     /// Copies to it are compressed on the way: for slow links.
     pub compress: bool,
+    pub build: HostBuild,
+}
+
+/// How images are built on a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostBuild {
+    /// Its engine is spoken to, whatever the way to it is.
+    #[default]
+    Engine,
+    /// The context is copied to a private folder of the host, and its docker command line builds there.
+    Staged,
 }

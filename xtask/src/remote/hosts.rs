@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::ssh::Env;
 use super::target::check_root;
-use super::{Dialled, Forward, Master, RemoteError, Target, stdio};
+use super::{Dialled, Forward, Master, RemoteError, Staged, Target, stdio};
 use crate::docker::endpoint::{self, DEFAULT_SOCKET, Endpoint, EndpointError};
-use crate::model::task::Host;
+use crate::model::task::{Host, HostBuild};
 use crate::model::{Diagnostic, Diagnostics, StopToken};
 
 /// Where the name of a host comes from.
@@ -68,6 +68,8 @@ pub struct HostEntry {
     pub slots: usize,
     /// Copies to it are compressed on the way.
     pub compress: bool,
+    /// Images are built by its command line from a private folder.
+    pub is_staged: bool,
     engine: Address,
 }
 
@@ -84,21 +86,16 @@ enum Address {
 impl HostEntry {
     /// What the docker command line would use.
     pub fn default_host() -> Self {
-        let engine = Address::Default;
-        Self {
-            name: "default".into(),
-            source: Source::Default,
-            target: None,
-            root: None,
-            slots: 1,
-            compress: false,
-            engine,
-        }
+        Self::plain("default", Source::Default, Address::Default)
     }
 
     fn of_context(name: &str) -> Self {
-        let engine = Address::Context(name.into());
-        Self { name: name.into(), source: Source::Context, target: None, root: None, slots: 1, compress: false, engine }
+        Self::plain(name, Source::Context, Address::Context(name.into()))
+    }
+
+    fn plain(name: &str, source: Source, engine: Address) -> Self {
+        let (target, root) = (None, None);
+        Self { name: name.into(), source, target, root, slots: 1, compress: false, is_staged: false, engine }
     }
 
     fn of_file(name: &str, host: &Host) -> Result<Self, RemoteError> {
@@ -118,6 +115,7 @@ impl HostEntry {
             root: host.root.clone(),
             slots,
             compress: host.compress,
+            is_staged: host.build == HostBuild::Staged,
             engine,
         })
     }
@@ -143,7 +141,7 @@ impl HostEntry {
     /// lives. `programs` is the environment of ssh.
     pub fn reach(&self, around: Surroundings<'_>, programs: &Env, stop: &StopToken) -> Result<Reached, RemoteError> {
         let endpoint = self.endpoint(around)?;
-        let Endpoint::Ssh { url } = &endpoint else { return Ok(Reached { endpoint, way: None }) };
+        let Endpoint::Ssh { url } = &endpoint else { return Ok(Reached { endpoint, way: None, staged: None }) };
         let mut target = Target::parse(url)?;
         if let Some(own) = &self.target {
             target.identity.clone_from(&own.identity);
@@ -152,15 +150,22 @@ impl HostEntry {
         }
         let master = Arc::new(Master::connect(&target, programs, stop)?);
         let named = socket_of(url);
-        let forward = master.forward_socket(Path::new(named.unwrap_or(DEFAULT_SOCKET)), stop)?;
-        if named.is_some() || stdio::answers(forward.path()) {
+        let socket = named.unwrap_or(DEFAULT_SOCKET);
+        let address = format!("unix://{socket}");
+        // The command line there is to use the engine that is spoken to from here.
+        let staged = |engine| self.is_staged.then(|| Staged::new(&master, self.root.as_deref(), engine, self.compress));
+        let forward = master.forward_socket(Path::new(socket), stop)?;
+        if (named.is_some() && !self.is_staged) || stdio::answers(forward.path()) {
             let endpoint = Endpoint::Unix(forward.path().to_owned());
-            return Ok(Reached { endpoint, way: Some(Way::Forward(forward)) });
+            let staged = staged(Some(address));
+            return Ok(Reached { endpoint, way: Some(Way::Forward(forward)), staged });
         }
         // Sockets may not be forwarded, or the engine there has another one, which its command line knows.
         drop(forward);
-        let dialled = Dialled::listen(&master)?;
-        Ok(Reached { endpoint: Endpoint::Unix(dialled.path().to_owned()), way: Some(Way::Dialled(dialled)) })
+        let engine = named.is_some().then_some(address);
+        let dialled = Dialled::listen(&master, engine.as_deref())?;
+        let endpoint = Endpoint::Unix(dialled.path().to_owned());
+        Ok(Reached { endpoint, way: Some(Way::Dialled(dialled)), staged: staged(engine) })
     }
 }
 
@@ -170,6 +175,8 @@ pub struct Reached {
     pub endpoint: Endpoint,
     /// Keeps the way open.
     pub way: Option<Way>,
+    /// How images are built there, if not by that engine itself.
+    pub staged: Option<Staged>,
 }
 
 /// How an engine behind ssh is spoken to.
@@ -323,6 +330,7 @@ mod tests {
             port: Some(2222),
             identity: None,
             compress: false,
+            build: HostBuild::Engine,
         }
     }
 

@@ -110,6 +110,11 @@ impl Master {
         &self.target
     }
 
+    /// Of ssh and rsync.
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Whether the connection is open. A link that is cut without a word is noticed after 15 seconds.
     pub fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())

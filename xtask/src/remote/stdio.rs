@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::target::quote;
 use super::{Master, RemoteError};
 
 /// What runs on the host: it passes its input and output on to the engine that the command line uses there.
@@ -25,17 +26,19 @@ pub struct Dialled {
 }
 
 impl Dialled {
-    /// Listens. Nothing is asked of the host yet.
+    /// Listens. Nothing is asked of the host yet. `engine` is an address there, if not the one that the command line uses
+    /// by itself.
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub(super) fn listen(master: &Arc<Master>) -> Result<Self, RemoteError> {
+    pub(super) fn listen(master: &Arc<Master>, engine: Option<&str>) -> Result<Self, RemoteError> {
         let host = master.target().to_string();
         let system = |cause: io::Error| RemoteError::System { host: host.clone(), cause: cause.to_string() };
         let path = master.private_dir().join("d");
         let listener = UnixListener::bind(&path).map_err(system)?;
         let ended = Arc::new(AtomicBool::new(false));
-        let (caller, over) = (master.caller(DIAL), ended.clone());
+        let line = engine.map_or_else(|| DIAL.to_owned(), |engine| format!("DOCKER_HOST={} {DIAL}", quote(engine)));
+        let (caller, over) = (master.caller(&line), ended.clone());
         std::thread::Builder::new()
             .name(format!("dial {host}"))
             .spawn(move || {

@@ -62,6 +62,12 @@ impl Link {
         Self { name: target.to_string(), way: Way::Ssh { target, master: Mutex::new(None) }, env }
     }
 
+    /// Through a connection that is open, as long as it is.
+    pub(super) fn over(master: &Arc<Master>) -> Self {
+        let (target, open) = (master.target().clone(), Mutex::new(Some(master.clone())));
+        Self { name: target.to_string(), way: Way::Ssh { target, master: open }, env: master.env().clone() }
+    }
+
     /// Through a program that stands for ssh.
     #[cfg(test)]
     pub(super) fn shell(program: &str, env: Env) -> Self {
@@ -69,7 +75,7 @@ impl Link {
     }
 
     /// The open connection, made if there is none.
-    fn master(&self, stop: &StopToken) -> Result<Option<Arc<Master>>, RemoteError> {
+    pub(super) fn master(&self, stop: &StopToken) -> Result<Option<Arc<Master>>, RemoteError> {
         let Way::Ssh { target, master } = &self.way else { return Ok(None) };
         let mut master = master.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = master.as_ref().filter(|open| open.is_alive()) {

@@ -92,6 +92,7 @@ fn host() -> Value {
             "ssh": { "type": "string" }, "context": { "type": "string" }, "docker": { "type": "string" },
             "root": { "type": "string" }, "slots": { "type": "integer", "minimum": 1 },
             "port": { "type": "integer", "minimum": 1, "maximum": 65535 }, "identity": { "type": "string" }, "compress": { "type": "boolean" },
+            "build": { "enum": ["engine", "staged"] },
         }),
         &[],
     )

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::{Node, Value, read};
-use crate::model::task::{Checker, Config, Host, Storage};
+use crate::model::task::{Checker, Config, Host, HostBuild, Storage};
 use crate::model::{Diagnostic, words};
 
 pub(super) const CONFIG: &[&str] = &[
@@ -102,7 +102,9 @@ pub(super) fn pools(node: &Node, into: &mut BTreeMap<Arc<str>, usize>, cx: &mut 
     }
 }
 
-const HOST: &[&str] = &["ssh", "context", "docker", "root", "slots", "port", "identity", "compress"];
+const HOST: &[&str] = &["ssh", "context", "docker", "root", "slots", "port", "identity", "compress", "build"];
+
+const BUILDS: &[(&str, HostBuild)] = &[("engine", HostBuild::Engine), ("staged", HostBuild::Staged)];
 
 /// `hosts`: name to how it is reached.
 pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut Cx<'_>) {
@@ -121,7 +123,17 @@ pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut C
             port: fields.get("port").and_then(|node| cx.int(node, "port", 1..=65535)).map(|port| port as u16),
             identity: text("identity", cx),
             compress: fields.get("compress").and_then(|node| cx.boolean(node, "compress")).unwrap_or_default(),
+            build: fields.get("build").and_then(|node| cx.choice(node, "build", BUILDS)).unwrap_or_default(),
         };
+        let by_ssh = host.ssh.is_some() || host.docker.as_deref().is_some_and(|url| url.starts_with("ssh://"));
+        if host.build == HostBuild::Staged && !by_ssh {
+            let place = fields.get("build").map_or(&key.place, |node| &node.place);
+            cx.errors.push(
+                Diagnostic::error(format!("{of} has `build: staged`, and no ssh to copy a context through"))
+                    .at(place.clone())
+                    .help("add `ssh: user@host`, or remove `build`"),
+            );
+        }
         if host.ssh.is_none() && host.context.is_none() && host.docker.is_none() {
             cx.error(&key.place, format!("{of} has none of `ssh`, `context` and `docker`"));
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::layers::Narrator;
 use crate::docker::{BuildRequest, BuildResult, Docker, DockerError};
 use crate::model::{StopToken, Stream};
+use crate::remote::Staged;
 
 /// How often a build is asked for again.
 const AGAIN: usize = 2;
@@ -22,15 +23,22 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// An engine that is away for longer than `patience`, or that is lost at every try, is the error; so is at once
 /// whatever the engine itself has said.
 pub(super) fn build(
-    docker: &Docker,
+    (docker, staged): (&Docker, Option<&Staged>),
     request: &BuildRequest,
     narrator: &mut Narrator<'_>,
     patience: Duration,
     stop: &StopToken,
 ) -> Result<BuildResult, DockerError> {
+    let build = |request: &BuildRequest, narrator: &mut Narrator<'_>| {
+        let mut events = |event| narrator.event(event);
+        match staged {
+            Some(staged) => staged.build(request, &mut events, stop),
+            None => docker.build(request, &mut events, stop),
+        }
+    };
     let mut uncached = false;
     for again in 1..=AGAIN {
-        let error = match docker.build(request, &mut |event| narrator.event(event), stop) {
+        let error = match build(request, narrator) {
             Err(error) if error.is_vanished() => {
                 narrator.line(Stream::Stderr, &format!("{error}; the build is asked for again ({again} of {AGAIN})"));
                 uncached = again == AGAIN;
@@ -47,7 +55,7 @@ pub(super) fn build(
             .line(Stream::Stderr, &format!("the engine answers; the build is asked for again ({again} of {AGAIN})"));
     }
     let request = if uncached { &BuildRequest { no_cache: true, ..request.clone() } } else { request };
-    docker.build(request, &mut |event| narrator.event(event), stop)
+    build(request, narrator)
 }
 
 /// Asks something that is the same however often it is asked, such as to inspect or to tag, with the same patience.

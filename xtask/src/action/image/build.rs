@@ -290,7 +290,8 @@ impl ImageBuild {
         // Another host of a pool is not waited for: there are others.
         let is_home = self.0.docker().is_ok_and(|home| home.endpoint() == docker.endpoint());
         let patience = if is_home { again::PATIENCE } else { Duration::ZERO };
-        let result = again::build(docker, &request, &mut narrator, patience, call.stop);
+        let fleet = self.0.fleet().map_err(Failure::error)?;
+        let result = again::build((docker, fleet.staged(docker)), &request, &mut narrator, patience, call.stop);
         let result = result.map_err(|error| match error {
             DockerError::Cancelled => Failure::interrupted(call.task),
             DockerError::BuildFailed { step, exit_code, tail, message } => {

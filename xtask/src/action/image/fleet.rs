@@ -15,9 +15,9 @@ use crate::docker::{Docker, Engine, endpoint};
 use crate::exec::environment::Variables;
 use crate::model::task::Host;
 use crate::model::{Diagnostic, StopToken};
-use crate::remote::Reached;
 use crate::remote::hosts::{self, HostEntry, Source, Surroundings};
 use crate::remote::placement::{self, Place, Placement};
+use crate::remote::{Reached, Staged};
 
 /// How often a build that waits for a slot looks whether the run is to stop.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -152,6 +152,12 @@ impl Fleet {
     pub(super) fn home(&self) -> Result<Docker, Diagnostic> {
         let home = &self.members[self.home];
         home.docker.clone().ok_or_else(|| Diagnostic::error(format!("host `{}` cannot be reached", home.name)))
+    }
+
+    /// How images are built on the host of an engine, if not by the engine itself.
+    pub(super) fn staged(&self, docker: &Docker) -> Option<&Staged> {
+        let is_it = |member: &&Member| member.docker.as_ref().is_some_and(|own| own.endpoint() == docker.endpoint());
+        self.members.iter().find(is_it)?.reached.as_ref()?.staged.as_ref()
     }
 
     /// [`hosts::whereabouts`] of the engine that holds everything.

@@ -25,12 +25,12 @@ use crate::docker::{Credentials, DockerError};
 use crate::model::Stream;
 
 /// The name of the Dockerfile in the stream: one that no context has.
-const DOCKERFILE: &str = ".xtask-dockerfile";
-const IGNORE: &str = ".dockerignore";
+pub const DOCKERFILE: &str = ".xtask-dockerfile";
+pub const IGNORE: &str = ".dockerignore";
 
 /// The builder removes its Dockerfile from the context if the ignore file says so, and that file as well if it names
 /// itself. One that `COPY` shall see stays, with one more line, which is what the docker command line does too.
-fn hide_dockerfile(context: &Tree) -> Result<Vec<u8>, DockerError> {
+pub fn hide_dockerfile(context: &Tree) -> Result<Vec<u8>, DockerError> {
     let mut text = Vec::new();
     match context.find(IGNORE.as_bytes()) {
         Some(entry) => {
@@ -174,7 +174,7 @@ fn login(credentials: &Credentials) -> Value {
 
 /// What is known of the steps from the text.
 #[derive(Default)]
-struct Steps {
+pub(super) struct Steps {
     current: Option<Current>,
     count: usize,
     cached: usize,
@@ -203,7 +203,7 @@ impl Current {
 }
 
 impl Steps {
-    fn feed(&mut self, line: &Value) -> Vec<BuildEvent> {
+    pub(super) fn feed(&mut self, line: &Value) -> Vec<BuildEvent> {
         if let Some(status) = line["status"].as_str() {
             return self.pull(line, status).into_iter().collect();
         }
@@ -248,7 +248,7 @@ impl Steps {
     }
 
     /// The step is over: the next has begun, or there is none.
-    fn end(&mut self) -> Option<BuildEvent> {
+    pub(super) fn end(&mut self) -> Option<BuildEvent> {
         let current = self.current.take()?;
         self.count += 1;
         self.cached += usize::from(current.cached);
@@ -256,7 +256,12 @@ impl Steps {
         Some(current.event(if current.cached { StepState::Cached } else { StepState::Done { seconds } }))
     }
 
-    fn fail(&mut self, message: &str) -> (Option<BuildEvent>, DockerError) {
+    /// Steps that ended, and how many of those were cached.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.count, self.cached)
+    }
+
+    pub(super) fn fail(&mut self, message: &str) -> (Option<BuildEvent>, DockerError) {
         let Some(current) = self.current.take() else { return (None, from_text("the build", message)) };
         let event = current.event(StepState::Failed { message: message.to_owned() });
         let failed = |exit_code| DockerError::BuildFailed {

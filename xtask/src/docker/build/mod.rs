@@ -4,16 +4,24 @@
 mod buildkit;
 mod classic;
 mod filesync;
+mod layout;
 mod patterns;
 mod progress;
 mod query;
 mod services;
 mod session;
+mod spoken;
 mod syntax;
 mod tarball;
 mod tree;
+mod words;
 
+pub use classic::DOCKERFILE as CLASSIC_DOCKERFILE;
+pub use layout::{CONTEXT, DOCKERFILE, lay_out};
 pub(super) use query::encode;
+pub use spoken::Spoken;
+pub use syntax::prepare;
+pub use words::words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
