@@ -19,4 +19,5 @@ mod environments_live {
     mod lab;
     mod live;
     mod scripts;
+    mod terminal;
 }

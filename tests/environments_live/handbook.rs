@@ -72,10 +72,11 @@ fn the_commands_of_the_page_about_environments_work() {
         lab.add(name, key, &format!("image_name: {}/{name}\n", lab.word));
         lab.write(&format!("environments/{name}/test/test_it.py"), "def test_it():\n    pass\n");
     }
-    // This busybox has no Python: what is called so is its shell, and the script is one for it.
+    // This busybox has no Python and no notebook: what is called so is its shell, and the script is one for it.
     let file = "environments/python_environment/Dockerfile_python_environment";
     let text = std::fs::read_to_string(lab.path(file)).expect("a Dockerfile");
-    let python = "RUN printf '#!/bin/sh\\nexec /bin/sh \"$@\"\\n' > /bin/python3 && chmod 755 /bin/python3\n";
+    let python = "RUN printf '#!/bin/sh\\nexec /bin/sh \"$@\"\\n' > /bin/python3 && chmod 755 /bin/python3\n\
+        RUN printf '#!/bin/sh\\necho $*\\n' > /bin/jupyter && chmod 755 /bin/jupyter\n";
     lab.write(file, text + python);
     lab.write("analysis.py", "test \"$1 $2\" = '--year 2026' && test -e /data/here && echo analysed\n");
     lab.write("data/here", "");
@@ -85,4 +86,5 @@ fn the_commands_of_the_page_about_environments_work() {
     }
     assert!(run.len() >= 11, "only {} commands were found", run.len());
     assert!(run.iter().any(|text| text.contains("analysed\n")), "{run:?}");
+    assert!(run.iter().any(|text| text.contains("lab --ip=0.0.0.0\n")), "{run:?}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::docker::Engine;
-use crate::docker::containers::{Bind, ContainerSpec};
+use crate::docker::containers::{Bind, ContainerSpec, Port};
 use crate::model::Diagnostic;
 use crate::model::digest::Hasher;
 
@@ -40,6 +40,8 @@ pub struct Options {
     pub user: Option<(u32, u32)>,
     pub security: Security,
     pub network: Option<String>,
+    /// Of the container, reachable from outside.
+    pub ports: Vec<Port>,
 }
 
 impl Options {
@@ -65,6 +67,7 @@ impl Options {
             cpus: self.cpus,
             user: self.user.map(|(uid, gid)| format!("{uid}:{gid}")),
             network: self.network.clone().or_else(|| strict.then(|| "none".to_owned())),
+            ports: self.ports.clone(),
             // Such as a fork bomb needs to be stopped at.
             pids: (self.security != Security::Permissive).then_some(4096),
             read_only: strict,
@@ -117,6 +120,29 @@ impl Options {
             .help(format!("--memory {}m", (shm >> 20) * 2)));
         }
         Ok(())
+    }
+
+    /// Whether the container has a network of its own, as its ports need one, and each port is there once.
+    pub fn check_ports(&self) -> Result<(), Diagnostic> {
+        let strict = self.security == Security::Strict;
+        let network = self.network.as_deref().or_else(|| strict.then_some("none"));
+        if let Some(network @ ("none" | "host")) = network.filter(|_| !self.ports.is_empty()) {
+            let error = Diagnostic::error(format!("`--publish` has no meaning with the network `{network}`"));
+            return Err(match network {
+                "host" => error.note("all ports of such a container are those of its machine"),
+                _ if self.network.is_none() => {
+                    error.note("`--security strict` has no network").help("--network bridge")
+                }
+                _ => error.help("leave `--network none` out"),
+            });
+        }
+        let twice = self.ports.iter().enumerate().find(|(at, port)| {
+            self.ports[..*at].iter().any(|other| (other.host, &other.address) == (port.host, &port.address))
+        });
+        twice.map_or(Ok(()), |(_, port)| {
+            let host = port.host.unwrap_or_default();
+            Err(Diagnostic::error(format!("`--publish` names port {host} of `{}` twice", port.address)))
+        })
     }
 
     /// Whether `check` has anything to look at.
@@ -192,6 +218,29 @@ pub fn parse_mount(text: &str, cwd: &Path, here: bool) -> Result<Bind, Diagnosti
     Ok(Bind { source, target: target.trim_end_matches('/').to_owned(), read_only: mode == "ro" })
 }
 
+/// `[[ADDRESS:]PORT:]PORT`: where it is reachable on the engine's machine, then the port of the container. Without an
+/// address, on that machine alone.
+pub fn parse_publish(text: &str) -> Result<Port, Diagnostic> {
+    let wrong = |why: &str| {
+        Diagnostic::error(format!("`--publish` is `{text}`, {why}"))
+            .help("--publish 8888, --publish 9000:8888 (outside, inside), or --publish 0.0.0.0:9000:8888")
+    };
+    let (rest, inside) = text.rsplit_once(':').map_or((None, text), |(rest, inside)| (Some(rest), inside));
+    let (address, outside) = match rest {
+        None => (None, inside),
+        Some(rest) => rest.rsplit_once(':').map_or((None, rest), |(address, port)| (Some(address), port)),
+    };
+    let port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
+    let (Some(container), Some(host)) = (port(inside), port(outside)) else {
+        return Err(wrong("expected ports from 1 to 65535"));
+    };
+    let address = address.unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
+    if address.parse::<std::net::IpAddr>().is_err() {
+        return Err(wrong("expected the address of a network card first"));
+    }
+    Ok(Port { container, host: Some(host), address })
+}
+
 /// `1.5 GiB`.
 pub fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -207,6 +256,35 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a15_ports_are_outside_first_and_stay_on_the_machine() {
+        let port = |text: &str| parse_publish(text).map(|port| (port.address, port.host, port.container));
+        assert_eq!(port("8888").unwrap(), ("127.0.0.1".into(), Some(8888), 8888));
+        assert_eq!(port("9000:8888").unwrap(), ("127.0.0.1".into(), Some(9000), 8888));
+        assert_eq!(port("0.0.0.0:9000:8888").unwrap(), ("0.0.0.0".into(), Some(9000), 8888));
+        assert_eq!(port("[::1]:9000:8888").unwrap(), ("::1".into(), Some(9000), 8888));
+        for text in ["", "x", "0", "70000", "1:2:3", "host:1:2", ":80", "80:"] {
+            let error = parse_publish(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("`--publish` is `{text}`, expected")), "{error}");
+        }
+        let with = |network: Option<&str>, security, ports: &[&str]| Options {
+            network: network.map(str::to_owned),
+            security,
+            ports: ports.iter().map(|text| parse_publish(text).unwrap()).collect(),
+            ..Options::default()
+        };
+        assert!(with(None, Security::Strict, &[]).check_ports().is_ok());
+        assert!(with(Some("bridge"), Security::Strict, &["80"]).check_ports().is_ok());
+        for (options, message) in [
+            (with(None, Security::Strict, &["80"]), "no meaning with the network `none`"),
+            (with(Some("host"), Security::Default, &["80"]), "no meaning with the network `host`"),
+            (with(None, Security::Default, &["80:1", "80:2"]), "names port 80 of `127.0.0.1` twice"),
+        ] {
+            let error = options.check_ports().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
 
     #[test]
     fn sizes_are_bytes_or_have_a_unit() {

@@ -472,6 +472,10 @@ pub(super) fn not_started(wanted: &Wanted<'_>, error: DockerError) -> Diagnostic
     let start = Diagnostic::error(format!("container of environment `{}` cannot start", wanted.name)).cause(&text);
     if text.contains("could not select device driver") {
         start.note("the engine has no driver for GPUs").help("leave `--gpus` out, or choose a host that has them")
+    } else if text.contains("already allocated") || text.contains("already in use") {
+        start
+            .note("a port of `--publish` is taken on the engine's machine")
+            .help("publish another: --publish 9000:8888")
     } else if text.contains("executable file not found") || text.contains("no such file or directory") {
         start.note("an environment needs `sh` and `sleep`").help("install a shell in its Dockerfile")
     } else {

@@ -71,6 +71,12 @@ pub(in crate::cli) struct RunArgs {
     /// In a new container, which is removed afterwards
     #[arg(long)]
     pub fresh: bool,
+    /// With the terminal, in a new container: a command [default: sh]
+    #[arg(short, long, conflicts_with_all = ["script", "text", "secret", "upload", "download"])]
+    pub interactive: bool,
+    /// A port of the container, reachable in a new container: [[ADDRESS:]PORT:]PORT
+    #[arg(short, long, value_name = "PORT")]
+    pub publish: Vec<String>,
     /// A file or folder, seen inside: SOURCE:TARGET, or SOURCE:TARGET:ro
     #[arg(long, value_name = "MOUNT")]
     pub mount: Vec<String>,

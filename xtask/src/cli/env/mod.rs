@@ -9,6 +9,7 @@ mod list;
 mod prepare;
 mod request;
 mod run;
+mod terminal;
 
 use args::{EnvArgs, EnvCommand};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::args::RunArgs;
 use super::engine::Opened;
-use crate::environment::options::{computed_shm, parse_mount, parse_size};
+use crate::environment::options::{computed_shm, parse_mount, parse_publish, parse_size};
 use crate::environment::session::Session;
 use crate::environment::{Environment, Language, Options, Security, Work};
 use crate::model::digest::Hasher;
@@ -118,6 +118,7 @@ fn work(args: &RunArgs, environment: &Environment, world: &World) -> Result<Work
         (None, Some(text)) => {
             Ok(Work::script(text.clone().into_bytes(), "command", given, default, args.words.clone()))
         }
+        (None, None) if args.words.is_empty() && args.interactive => Ok(Work::Command(vec!["sh".to_owned()])),
         (None, None) if args.words.is_empty() => {
             Err(Diagnostic::error("`env run` has nothing to run, expected a script, `-c TEXT` or `-- COMMAND`")
                 .help(format!("cargo xtask env run {} -- uname -a", args.name)))
@@ -156,9 +157,11 @@ fn options(args: &RunArgs, opened: &Opened, world: &World, keep: &mut dyn FnMut(
         }
         read
     });
+    let ports = collect(&args.publish, keep, parse_publish);
     let security = Security::NAMES.iter().find(|(name, _)| *name == args.security).map(|(_, security)| *security);
-    Options {
+    let options = Options {
         mounts,
+        ports,
         gpus: args.gpus.as_ref().map(|gpus| gpus.split(',').map(str::to_owned).collect()),
         shm_size,
         memory,
@@ -166,7 +169,9 @@ fn options(args: &RunArgs, opened: &Opened, world: &World, keep: &mut dyn FnMut(
         user: user(args.user.as_deref(), keep),
         security: security.unwrap_or_default(),
         network: args.network.clone(),
-    }
+    };
+    options.check_ports().map_err(keep).ok();
+    options
 }
 
 /// The caller, unless told otherwise.

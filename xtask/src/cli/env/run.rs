@@ -9,6 +9,7 @@ use super::args::RunArgs;
 use super::engine::{self, Opened};
 use super::prepare::{self, Prepared};
 use super::request::{self, Request};
+use super::terminal;
 use crate::action::image::Held;
 use crate::environment::options::size;
 use crate::environment::shared::{self, Turn};
@@ -75,9 +76,20 @@ fn go(
             world.err.line("note: the same is running already; its output comes when it has ended");
         }
     };
+    if args.interactive {
+        let ended = with_wanted(environment, opened, request, &held, &id, |wanted| {
+            terminal::run(opened, request, wanted, world, stop)
+        });
+        let outcome = ended?;
+        // What a shell ended with last is no news to whoever sat at it.
+        if !matches!(outcome, Outcome::ScriptError(_)) {
+            tell(args, environment, request, &outcome, world);
+        }
+        return Ok(outcome.exit());
+    }
     // A new container is asked for because another run is wanted.
     let mut leader = None;
-    if !args.fresh {
+    if !is_fresh(args) {
         let failed = |error: std::io::Error| Diagnostic::error("the same request cannot be looked for").cause(error);
         let digest = request.digest(opened, &held.id).map_err(failed)?;
         let dir = opened.folders.below("requests")?;
@@ -126,20 +138,6 @@ fn start(
     stop: &StopToken,
 ) -> Result<Report, Diagnostic> {
     let pool = opened.pool()?;
-    let mut hasher = Hasher::new();
-    hasher.field(&held.id).field(request.options.canonical()).field(request.variables(opened));
-    let key = hasher.finish().short();
-    let project = project_word(&opened.place.root);
-    let wanted = Wanted {
-        name: &environment.name,
-        project: &project,
-        image: &held.id,
-        options: &request.options,
-        key: &key,
-        ready: environment.metadata.ready.as_deref(),
-        ready_timeout: environment.metadata.ready_timeout,
-        purpose: id,
-    };
     let results = runs_dir(opened).join(id).join("result");
     let downloads: Vec<(String, PathBuf)> = request
         .downloads
@@ -160,7 +158,37 @@ fn start(
         downloads: &downloads,
         results: &results,
     };
-    runs::run(&opened.docker, &pool, &wanted, &job, args.fresh, listener, stop)
+    with_wanted(environment, opened, request, held, id, |wanted| {
+        runs::run(&opened.docker, &pool, wanted, &job, is_fresh(args), listener, stop)
+    })
+}
+
+/// A port can be one container's alone: one that waits for the next run would keep it.
+fn is_fresh(args: &RunArgs) -> bool {
+    args.fresh || !args.publish.is_empty()
+}
+
+/// Describes the container that is wanted.
+fn with_wanted<T>(
+    environment: &Environment,
+    opened: &Opened,
+    request: &Request,
+    held: &Held,
+    purpose: &str,
+    use_it: impl FnOnce(&Wanted<'_>) -> T,
+) -> T {
+    let mut hasher = Hasher::new();
+    hasher.field(&held.id).field(request.options.canonical()).field(request.variables(opened));
+    use_it(&Wanted {
+        name: &environment.name,
+        project: &project_word(&opened.place.root),
+        image: &held.id,
+        options: &request.options,
+        key: &hasher.finish().short(),
+        ready: environment.metadata.ready.as_deref(),
+        ready_timeout: environment.metadata.ready_timeout,
+        purpose,
+    })
 }
 
 /// Says how it ended, where that is not plain from the output.
