@@ -7,6 +7,7 @@ use serde_json::Value;
 use xtask::registry::testing::RealRegistry;
 
 use super::space::{IMAGES, Space};
+use crate::support::proxy::{Proxy, Spoil};
 
 /// Runs git in a folder, as nobody in particular.
 fn git(dir: &std::path::Path, words: &[&str]) -> String {
@@ -245,6 +246,70 @@ fn j07_j10_a_push_is_told_in_the_format_of_jupyter_if_asked_for() {
     let pages = wiki.git(&["ls-tree", "--name-only", "HEAD"]);
     assert_eq!(pages.lines().filter(|name| name.starts_with(&host)).count(), 3, "the newest three: {pages}");
     assert_eq!(space.run(&["told", "--version", "1.0.0"]).fine().started(), [""; 0], "everything is told");
+}
+
+/// The push tells in the wiki what it did, as that of the root's tasks.yaml does.
+fn telling(name: &str) -> Wiki {
+    let wiki = Wiki::new(name);
+    wiki.space.replace("tasks.yaml", "  push:\n", "  push:\n    task_dep: [\"test:*\", \"manifest:*\"]\n");
+    let resume = "          resume: \"{{ resume }}\"\n";
+    let told = format!("{resume}      - image_wiki: {{ of: push, repository: \"{{{{ vars.wiki }}}}\" }}\n");
+    wiki.space.replace("tasks.yaml", resume, &told);
+    wiki
+}
+
+impl Wiki {
+    fn commits(&self) -> usize {
+        self.git(&["rev-list", "--all", "--count"]).parse().expect("a number")
+    }
+
+    /// Home tells of one push, with all images, and each image has its page of the manifest.
+    fn tells_of_the_push(&self) {
+        let Self { registry, space, commit, .. } = self;
+        let home = self.page("Home.md");
+        let rows: Vec<&str> = home.lines().filter(|line| line.contains(&format!("[`{commit}`]"))).collect();
+        let pushed = |image: &str| format!("`{}/{image}:t-{commit}`", registry.host());
+        assert_eq!(rows.len(), 1, "{home}");
+        assert!(rows[0].contains(&IMAGES.map(pushed).join("<br>")), "{home}");
+        for image in IMAGES {
+            let page = self.page(&format!("{}-{image}-t-{commit}.md", self.host()));
+            assert_eq!(page, space.read(&format!("manifests/{}-{image}-t-{commit}.md", space.prefix)).trim_end());
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_told_in_the_wiki_when_it_is_applied_and_not_before() {
+    let wiki = telling("wiki-apply");
+    let space = &wiki.space;
+    space.run(&["push", "--version", "1.0.0", "--plan", "out.json"]).fine();
+    assert_eq!(wiki.commits(), 0, "nothing was pushed, so there is nothing to tell");
+    assert_eq!(space.run(&["push", "--apply", "out.json"]).fine().started(), ["push"]);
+    wiki.tells_of_the_push();
+    assert_eq!(wiki.commits(), 1);
+    // What was applied is told once, whoever asks again.
+    space.run(&["push", "--apply", "out.json"]).fine();
+    space.run(&["push", "--version", "1.0.0"]).fine();
+    assert_eq!(wiki.commits(), 1);
+    wiki.tells_of_the_push();
+}
+
+#[test]
+fn a_push_that_was_cut_short_is_told_in_the_wiki_when_resume_has_finished_it() {
+    let mut wiki = telling("wiki-resume");
+    let proxy = Proxy::before(wiki.registry.host());
+    wiki.space.env.insert("STACK_REGISTRY".to_owned(), proxy.host.clone());
+    proxy.spoil_all(&["PUT ", "/mid/manifests/1.0.0"], Spoil::Status(403));
+    assert_eq!(wiki.space.run(&["push", "--version", "1.0.0"]).code, 1);
+    assert_eq!(wiki.commits(), 0, "half a push is not told");
+    proxy.behave();
+    assert_eq!(wiki.space.run(&["push", "--resume"]).fine().started(), ["push"]);
+    let home = wiki.page("Home.md");
+    let pushed = |image: &str| format!("`{}/{image}:t-{}`", proxy.host, wiki.commit);
+    assert!(home.contains(&IMAGES.map(pushed).join("<br>")), "{home}");
+    assert_eq!(wiki.commits(), 1);
+    wiki.space.run(&["push", "--resume"]).fine();
+    assert_eq!(wiki.commits(), 1, "nothing was left to finish, and nothing to tell");
 }
 
 #[test]
