@@ -12,6 +12,7 @@ mod completions;
 mod docs_tests;
 mod doctor;
 mod dry;
+mod early;
 mod env;
 mod graph;
 mod help;

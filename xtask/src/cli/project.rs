@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::args::FileArgs;
 use super::quick::{Notes, Origin, SharedAsked};
 use crate::action::ActionSet;
@@ -302,10 +304,13 @@ pub(super) fn open(
     let Taskfile { tasks, config, pools, .. } = taskfile;
     let tasks: Vec<Arc<_>> = tasks.into_iter().map(Arc::new).collect();
     let mut problems = Vec::new();
-    let links = tasks
-        .iter()
-        .map(|task| {
-            plan::links_of(&actions, task).unwrap_or_else(|found| {
+    // Side by side: for an image they look at its folder, and there may be hundreds.
+    let links: Vec<_> = tasks.par_iter().with_min_len(32).map(|task| plan::links_of(&actions, task)).collect();
+    let links = links
+        .into_iter()
+        .zip(&tasks)
+        .map(|(links, task)| {
+            links.unwrap_or_else(|found| {
                 // What is wrong with the stack is found again with every task of it.
                 for problem in found.0 {
                     let is_known =

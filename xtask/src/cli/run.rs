@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use super::args::{FileArgs, RunArgs, RunCli};
+use super::early::{self, is_about_images};
 use super::project::{self, LoadOptions, Place, Read};
 use super::quick::{self, Origin, Quick};
 use super::run_params::hand_out_params;
@@ -243,6 +244,7 @@ pub(super) fn prepare(
     let origin = Some(origin).filter(|_| globals.is_empty());
     let load = LoadOptions { writes, globals };
     let config = tasks.config.clone();
+    early::ask_engine(&tasks.tasks, &wanted, &engines[0]);
     let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
     warnings.extend(more);
     if !writes {
@@ -258,15 +260,12 @@ pub(super) fn prepare(
 /// Whether a task of the plan builds, tests or publishes images.
 fn needs_engine(prepared: &Prepared) -> bool {
     let graph = &prepared.project.graph;
-    let needs = |name: &str| {
-        (name.starts_with("image_") && name != "image_stable") || matches!(name, "base_image" | "stack_push")
-    };
-    let is_image = |id: TaskId| uses(graph.task(id), needs);
+    let is_image = |id: TaskId| is_about_images(graph.task(id));
     closure_with_setup(graph, &prepared.selection, prepared.args.single).into_iter().any(is_image)
 }
 
 /// Whether an action of the task is a built-in one that `is_meant`.
-fn uses(task: &Task, is_meant: impl Fn(&str) -> bool) -> bool {
+pub(super) fn uses(task: &Task, is_meant: impl Fn(&str) -> bool) -> bool {
     task.actions.iter().any(|action| match &action.kind {
         crate::model::task::ActionKind::BuiltIn { name, .. } => is_meant(name),
         _ => false,

@@ -81,26 +81,26 @@ fn values(stack: &Stack) -> Values {
     Values::default().with("images", &Value::Object(images)).with("plans", &json!(plans))
 }
 
-/// Reads a rendered Dockerfile for one plan.
+/// Reads a rendered Dockerfile for one plan: its name in messages, and its text.
 pub(super) fn read(
-    file: &str,
-    text: &str,
+    services: &Services,
+    text: (&str, &str),
     stack: &Stack,
     image: &Image,
     plan: &Plan,
-) -> Result<Dockerfile, Diagnostics> {
+) -> Result<Arc<Dockerfile>, Diagnostics> {
     let options = BuildOptions {
         args: stack.build_args(image, plan, &Args::new()),
         target: image.target.clone(),
         platform: image.platforms.first().cloned(),
         ..BuildOptions::default()
     };
-    Dockerfile::read(file, text, &options)
+    services.dockerfiles.read(text, options, (image, plan))
 }
 
 /// An image in one plan, by its inputs.
 pub(super) struct Identity {
-    pub dockerfile: Dockerfile,
+    pub dockerfile: Arc<Dockerfile>,
     pub context: Arc<Context>,
     pub args: Args,
     pub key: ContentKey,
@@ -149,7 +149,7 @@ fn identify_with(
 ) -> Result<Identity, Failure> {
     let wrong = |problems: Diagnostics| Failure::error(first(problems));
     let (file, text) = rendered(services, stack, image).map_err(wrong)?;
-    let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
+    let dockerfile = read(services, (&file, &text), stack, image, plan).map_err(wrong)?;
     let context = context(services, image, &dockerfile)?;
     let mut bases = BTreeMap::new();
     let image_at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
@@ -218,7 +218,7 @@ fn context_by(
 ) -> Result<Arc<Context>, Failure> {
     let wrong = |problems| Failure::error(first(problems));
     let context = dockerfile.map_err(wrong).and_then(|(file, text)| {
-        let dockerfile = read(&file, &text, stack, image, plan).map_err(wrong)?;
+        let dockerfile = read(services, (&file, &text), stack, image, plan).map_err(wrong)?;
         context(services, image, &dockerfile)
     });
     context.map_err(|failure| origin::failure(services, stack, failure))

@@ -25,6 +25,7 @@ mod ledger;
 mod leftovers;
 mod live;
 mod manifest;
+mod mentions;
 pub(crate) mod missed;
 mod monthly;
 mod origin;

@@ -10,9 +10,10 @@ use super::context_files::ContextFiles;
 use super::fleet::{Fleet, Known, LeftOut};
 use super::identity;
 use super::ledger::Ledger;
+use super::mentions::{self, Dockerfiles};
 use super::origin;
 use super::published::Silent;
-use super::shelf::Shelf;
+use super::shelf::{self, Shelf};
 use crate::docker::{Docker, auth};
 use crate::environment;
 use crate::exec::environment::Variables;
@@ -21,7 +22,6 @@ use crate::model::{Diagnostic, Diagnostics, ImageRef, Place, RepoPath};
 use crate::registry::{CredentialsSource, Options, Policy, Registries};
 use crate::render::template::Values;
 use crate::stack::git::{Commit, Git};
-use crate::stack::graph::Mention;
 use crate::stack::{self, Image, Plan, Stack};
 
 /// The stack with its edges.
@@ -51,6 +51,7 @@ pub struct Services {
     /// Held while the lock file is read and written: tasks of two bases may do that at once.
     pub(super) locking: Mutex<()>,
     pub(super) files: ContextFiles,
+    pub(super) dockerfiles: Dockerfiles,
     /// What the Dockerfiles were rendered from, by image; known when the stack is.
     sources: Mutex<BTreeMap<Arc<str>, Sources>>,
     pub(super) ledger: Ledger,
@@ -108,6 +109,7 @@ impl Services {
             swept: OnceLock::new(),
             locking: Mutex::default(),
             files: ContextFiles::new(root),
+            dockerfiles: Dockerfiles::default(),
             sources: Mutex::default(),
             ledger: Ledger::default(),
             template_values: OnceLock::new(),
@@ -140,6 +142,20 @@ impl Services {
             let _ = self.flag.set(flag.to_vec());
         }
         Ok(())
+    }
+
+    /// Begins to list what the engine holds, beside whatever the caller does: for stacks with so many images that they are
+    /// looked up in one listing. A host that was chosen is met later, when it is known to be needed.
+    pub(crate) fn list_early(services: &Arc<Self>, images: usize) {
+        if services.has_chosen_hosts() || !shelf::is_listed(images) {
+            return;
+        }
+        let services = services.clone();
+        std::thread::spawn(move || {
+            if let Ok(docker) = services.docker() {
+                services.shelf.list(&docker);
+            }
+        });
     }
 
     /// Builds at once on all chosen hosts together; `None` where only jobs and pools limit them.
@@ -189,8 +205,12 @@ impl Services {
                 self.choose_platforms(&mut stack)?;
                 let source = stack.clone();
                 let registry = self.var("STACK_REGISTRY");
-                let mentions = |image: &Image, plan: &Plan| self.mentions(&source, image, plan);
-                let resolved = stack::graph::resolve(stack, registry.as_deref(), mentions);
+                let mut read = mentions::mentions(self, &source);
+                let mentioned = |image: &Image, plan: &Plan| {
+                    // Each pair is asked for once.
+                    read.remove(&(image.key.clone(), plan.name.clone())).unwrap_or_else(|| Ok(Vec::new()))
+                };
+                let resolved = stack::graph::resolve(stack, registry.as_deref(), mentioned);
                 let (stack, graph) = resolved.map_err(|problems| origin::at_source(self, &source, problems))?;
                 Ok((Arc::new(stack), Arc::new(graph)))
             })
@@ -295,21 +315,9 @@ impl Services {
         Some(contexts?.iter().any(|context| holds(context)))
     }
 
-    /// The images that the Dockerfile of one image needs in one plan.
-    fn mentions(&self, stack: &Stack, image: &Image, plan: &Plan) -> Result<Vec<Mention>, Diagnostics> {
-        let (file, rendered) = identity::render_whole(self, stack, image)?;
-        let dockerfile = identity::read(&file, &rendered.text, stack, image, plan)?;
-        let sources = Sources {
-            read: rendered.files_read.iter().filter_map(|path| self.in_root(&self.root.join(path))).collect(),
-            shipped: rendered.shipped,
-            brought: rendered.brought.iter().filter_map(|one| RepoPath::from_root(&one.from)).collect(),
-        };
+    /// Keeps what the Dockerfile of an image was rendered from.
+    pub(super) fn keep_sources(&self, image: &Image, sources: Sources) {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(image.key.clone(), sources);
-        Ok(dockerfile
-            .needed_images()
-            .into_iter()
-            .map(|used| Mention { reference: used.resolved.clone(), place: used.place(&file) })
-            .collect())
     }
 
     /// The values that are the same for the templates of all images; `make` is asked once.

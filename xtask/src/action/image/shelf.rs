@@ -44,19 +44,30 @@ enum Answer {
     Unknown,
 }
 
+/// Whether a listing is worth it for a stack of so many images.
+pub(super) fn is_listed(images: usize) -> bool {
+    images >= MANY
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Shelf(Mutex<State>);
 
 impl Shelf {
     /// The image of this name; `stack` is how many images there are to ask about.
     pub(super) fn find(&self, docker: &Docker, name: &str, stack: usize) -> Result<Option<Seen>, DockerError> {
-        if stack >= MANY
+        if is_listed(stack)
             && let Answer::Listed(found) = self.listed(docker, name)?
         {
             return Ok(found);
         }
         let found = docker.find_image(name)?;
         Ok(found.map(|mut found| Seen { key: found.labels.remove(KEY_LABEL), id: found.id }))
+    }
+
+    /// Has the engine list its images now: whoever asks meanwhile waits for that listing.
+    pub(super) fn list(&self, docker: &Docker) {
+        // What is wrong is said to whoever asks: the engine is asked again then.
+        let _ = self.listed(docker, "");
     }
 
     /// What the listing says, where listings count.

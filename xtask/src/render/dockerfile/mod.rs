@@ -22,7 +22,7 @@ use crate::model::{Diagnostics, Place};
 pub use steps::{CopyStep, FileStep, Folder, Target};
 
 /// What is given to a build beside its files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuildOptions {
     pub args: BTreeMap<String, String>,
     /// Name or number of the stage to build; the last one if absent.
