@@ -101,7 +101,11 @@ pub(super) fn read(place: &Place, world: &World, options: &LoadOptions) -> Resul
 
 /// What a taskfile says of hosts.
 pub(super) fn known_hosts(tasks: &Taskfile) -> KnownHosts {
-    KnownHosts { hosts: tasks.hosts.clone(), chosen: tasks.config.host.clone() }
+    KnownHosts {
+        hosts: tasks.hosts.clone(),
+        chosen: tasks.config.host.clone(),
+        transfer: tasks.config.transfer.clone(),
+    }
 }
 
 /// Tells actions what the file says beside the tasks.

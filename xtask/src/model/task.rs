@@ -387,6 +387,8 @@ pub struct Config {
     pub checker: Checker,
     /// Where images are built and kept unless it is said otherwise: names of `hosts` or docker contexts, with commas.
     pub host: Option<Arc<str>>,
+    /// A repository through which hosts hand on images that were never published, e.g. `registry:5000/team/transfer`.
+    pub transfer: Option<Arc<str>>,
 }
 
 /// How an input is compared with the last success.

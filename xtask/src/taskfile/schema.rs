@@ -81,6 +81,7 @@ fn config() -> Value {
             "reporter": { "enum": ["auto", "fancy", "plain", "json", "junit", "github", "console", "executed-only", "zero", "error-only"] }, "grace": duration(),
             "params": named(&named(&json!({}), "Values by param"), "Values of params by task"), "minversion": { "type": "string" },
             "checker": { "enum": ["content", "timestamp"] }, "host": { "type": "string" },
+            "transfer": { "type": "string" },
         }),
         &[],
     )

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::cx::Cx;
 use super::{Node, Value, read};
 use crate::model::task::{Checker, Config, Host, HostBuild, Storage};
-use crate::model::{Diagnostic, words};
+use crate::model::{Diagnostic, ImageRef, words};
 
 pub(super) const CONFIG: &[&str] = &[
     "default_tasks",
@@ -21,6 +21,7 @@ pub(super) const CONFIG: &[&str] = &[
     "minversion",
     "checker",
     "host",
+    "transfer",
 ];
 const REPORTERS: &[(&str, &str)] = &[
     ("auto", "auto"),
@@ -55,6 +56,7 @@ pub(super) fn config(node: &Node, cx: &mut Cx<'_>) -> Config {
     }
     config.checker = fields.get("checker").and_then(|node| cx.choice(node, "checker", CHECKERS)).unwrap_or_default();
     config.host = fields.get("host").and_then(|node| cx.fixed(node, "host"));
+    config.transfer = fields.get("transfer").and_then(|node| repository(node, cx));
     config.minversion = fields.get("minversion").and_then(|node| minversion(node, cx));
     config
 }
@@ -89,6 +91,21 @@ fn minversion(node: &Node, cx: &mut Cx<'_>) -> Option<Arc<str>> {
         cx.errors.push(
             Diagnostic::error(message).at(node.place.clone()).help("update the `xtask` package, or lower `minversion`"),
         );
+    }
+    Some(text)
+}
+
+/// A repository of a registry, without a tag.
+fn repository(node: &Node, cx: &mut Cx<'_>) -> Option<Arc<str>> {
+    let text = cx.fixed(node, "transfer")?;
+    let name = ImageRef::parse(&text);
+    if !name.is_some_and(|name| name.host().is_some() && name.tag.is_none() && name.digest.is_none()) {
+        cx.errors.push(
+            Diagnostic::error(format!("`{text}` is no repository of a registry"))
+                .at(node.place.clone())
+                .help("name host and path, without a tag: transfer: registry.example:5000/team/transfer"),
+        );
+        return None;
     }
     Some(text)
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{ImageBuild, bytes, infra};
+use super::build::{ImageBuild, infra};
+use super::exchange::carry;
 use super::fleet::{Fleet, Slot};
 use super::identity::{Basis, Identity, key_reference};
 use super::{KEY_LABEL, published};
@@ -70,7 +71,7 @@ impl ImageBuild {
         let reference = key_reference(image, &identity.key.digest);
         fleet.note(slot.at, &reference);
         let relatives: Vec<String> = identity.bases.values().map(|basis| basis.pin.clone()).collect();
-        carry(call, (&there, home), &reference, &relatives, &format!("from `{}`", slot.name()))?;
+        carry(&self.0, call, (&there, home), &reference, &relatives, &format!("from `{}`", slot.name()))?;
         let made = Self::held(home, image, &identity.key.digest)?.ok_or_else(|| {
             Failure::error(Diagnostic::error(format!(
                 "image `{}` did not arrive from host `{}`",
@@ -105,7 +106,7 @@ impl ImageBuild {
                 }
             }
             let relatives: Vec<String> = ancestors(home, &basis.pin)?;
-            return carry(call, (home, there), &basis.pin, &relatives, &format!("to `{name}`"));
+            return carry(&self.0, call, (home, there), &basis.pin, &relatives, &format!("to `{name}`"));
         }
         let Some(id) = basis.id.clone() else { return Ok(()) };
         let is_it = |name: &str| there.find_image(name).map(|found| found.is_some_and(|found| found.id == id));
@@ -119,7 +120,7 @@ impl ImageBuild {
             if let Some(tag) = &tag {
                 home.tag(&id, tag).map_err(infra)?;
             }
-            let carried = carry(call, (home, there), &own, &[], &format!("to `{name}` for `{reference}`"));
+            let carried = carry(&self.0, call, (home, there), &own, &[], &format!("to `{name}` for `{reference}`"));
             if let Some(tag) = &tag {
                 // Another build may have taken it away already.
                 let _ = home.untag(tag);
@@ -145,7 +146,7 @@ impl ImageBuild {
             let reference = key_reference(image, &identity.key.digest);
             fleet.note(at, &reference);
             let relatives: Vec<String> = identity.bases.values().map(|basis| basis.pin.clone()).collect();
-            match carry(call, (&there, home), &reference, &relatives, &format!("from `{name}`")) {
+            match carry(&self.0, call, (&there, home), &reference, &relatives, &format!("from `{name}`")) {
                 Ok(()) => return Self::held(home, image, &identity.key.digest),
                 Err(failure) if failure.interrupted => return Err(failure),
                 Err(_) => {}
@@ -183,24 +184,4 @@ fn ancestors(docker: &Docker, name: &str) -> Result<Vec<String>, Failure> {
         });
     found.extend(own.into_values().rev().flatten());
     Ok(found)
-}
-
-/// Copies one image from engine to engine and says how much went over the wire.
-fn carry(
-    call: &Call<'_>,
-    (from, to): (&Docker, &Docker),
-    reference: &str,
-    relatives: &[String],
-    way: &str,
-) -> Result<(), Failure> {
-    let size = from.image(reference).map_err(infra)?.size;
-    let mut show = |sent: u64| call.out.progress(sent, size, &format!("copying {reference} {way}"));
-    let copied = from.copy_to(to, &[reference], relatives, &mut show, call.stop).map_err(infra)?;
-    let kept = match copied.kept {
-        0 => String::new(),
-        kept => format!(", {} were there already", crate::model::words::count(kept, "layer")),
-    };
-    let text = format!("copied {reference} {way}: {}{kept}", bytes(copied.sent));
-    call.out.line(Stream::Stdout, text.as_bytes());
-    Ok(())
 }

@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub hosts: BTreeMap<Arc<str>, Host>,
     /// `config.host`: names, with commas.
     pub chosen: Option<Arc<str>>,
+    /// `config.transfer`: the repository through which hosts hand images on.
+    pub transfer: Option<Arc<str>>,
 }
 
 /// One engine of the fleet.

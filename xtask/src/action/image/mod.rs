@@ -15,6 +15,7 @@ mod dockerfile;
 mod drift;
 mod elsewhere;
 mod environment;
+mod exchange;
 mod fleet;
 mod given;
 mod identity;

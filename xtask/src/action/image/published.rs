@@ -31,12 +31,12 @@ pub(super) struct Silent(Mutex<HashMap<String, Instant>>);
 const SILENCE: Duration = Duration::from_mins(1);
 
 impl Silent {
-    fn is(&self, host: &str) -> bool {
+    pub(super) fn is(&self, host: &str) -> bool {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.get(host).is_some_and(|until| Instant::now() < *until)
     }
 
-    fn note(&self, host: &str) {
+    pub(super) fn note(&self, host: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), Instant::now() + SILENCE);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::context_files::ContextFiles;
+use super::exchange::Turns;
 use super::fleet::{Fleet, Known, LeftOut};
 use super::identity;
 use super::ledger::Ledger;
@@ -59,6 +60,8 @@ pub struct Services {
     template_values: OnceLock<Values>,
     /// Templates beside the images, listed once: their folder has an entry for each image, too.
     common_templates: OnceLock<Vec<RepoPath>>,
+    /// Whose turn it is to hand an image on.
+    pub(super) turns: Turns,
     /// Facts of git that go into labels and tags; read once per run.
     git: OnceLock<GitFacts>,
 }
@@ -114,6 +117,7 @@ impl Services {
             ledger: Ledger::default(),
             template_values: OnceLock::new(),
             common_templates: OnceLock::new(),
+            turns: Turns::default(),
             git: OnceLock::new(),
         }
     }
@@ -333,6 +337,11 @@ impl Services {
     /// What the Dockerfile of an image was rendered from when the stack was read.
     pub(super) fn sources(&self, image: &Image) -> Sources {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&image.key).cloned().unwrap_or_default()
+    }
+
+    /// The repository through which the hosts of a pool hand images on, if one is named.
+    pub(super) fn transfer(&self) -> Option<ImageRef> {
+        ImageRef::parse(self.hosts.get()?.transfer.as_deref()?)
     }
 
     /// The engine that holds all images.
