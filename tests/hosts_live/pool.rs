@@ -65,10 +65,9 @@ fn a_stack_is_spread_over_hosts_and_the_first_keeps_it() {
     assert!(!brought.built(helped[0]) && says(&brought, "from `bob`"), "{}", brought.stdout);
 }
 
-#[test]
-fn a_host_that_is_killed_in_mid_build_is_left_out_and_its_images_are_built_elsewhere() {
-    let (ada, mut bob) = (Spare::start(), Spare::start());
-    let space = lab("killed", &ada, &bob);
+/// Has `fate` happen while both images that take long are built, one on each host. Returns the exit code and all that was
+/// said.
+fn in_mid_build(space: &Space, fate: impl FnOnce()) -> (Option<i32>, String) {
     for image in ["mid", "side"] {
         space.replace(&format!("images/{image}/Dockerfile.j2"), "\"2\"", "\"4\"");
     }
@@ -80,17 +79,45 @@ fn a_host_that_is_killed_in_mid_build_is_left_out_and_its_images_are_built_elsew
         ["mid", "side"]
             .map(|image| std::fs::read_to_string(space.path(&format!("logs/{image}.build.log"))).unwrap_or_default())
     };
-    let said =
-        || std::fs::read_to_string(&err).unwrap_or_default() + &std::fs::read_to_string(&out).unwrap_or_default();
     // Both have begun, so one of them is on `bob`.
     wait_for("both are built", || log().iter().all(|log| log.contains("COPY")) || child.try_wait().unwrap().is_some());
     std::thread::sleep(std::time::Duration::from_millis(700));
-    bob.kill();
+    fate();
     let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(0), "{}", said());
-    assert!(said().contains("warning: host `bob` was left out"), "the summary says so: {}", said());
+    let said = std::fs::read_to_string(&err).unwrap_or_default() + &std::fs::read_to_string(&out).unwrap_or_default();
+    (status.code(), said)
+}
+
+#[test]
+fn a_home_that_is_killed_in_mid_build_is_left_out_and_all_is_built_on_what_is_left() {
+    let (mut ada, bob) = (Spare::start(), Spare::start());
+    let space = lab("home", &ada, &bob);
+    let (code, said) = in_mid_build(&space, || ada.kill());
+    assert_eq!(code, Some(0), "{said}");
+    let moved = "warning: host `ada`, which kept the images, was lost";
+    assert!(said.contains(moved) && said.contains("the run begins again on what is left: `bob`"), "{said}");
+    assert!(said.contains("warning: host `ada` was left out"), "the last summary says so, too: {said}");
     for image in IMAGES {
-        assert!(!id(&ada, &space.name(image)).is_empty(), "`{image}` is there: {}", said());
+        assert!(!id(&bob, &space.name(image)).is_empty(), "`{image}` is on `bob`: {said}");
+    }
+    let layers = |image: &str| bob.says(&["image", "inspect", "--format={{json .RootFS.Layers}}", &space.name(image)]);
+    assert!(layers("leaf").starts_with(layers("mid").trim_end_matches(']')), "each is built on its parent");
+    assert_eq!(space.run(&["build-stack", "--host", "ada,bob"]).fine().started(), [""; 0], "nothing is to do");
+    // Where nobody is left, the run fails.
+    drop(bob);
+    let dead = space.say(&["build-stack", "--host", "ada,bob"]);
+    assert_eq!(dead.code, 3, "{}", dead.stderr);
+}
+
+#[test]
+fn a_host_that_is_killed_in_mid_build_is_left_out_and_its_images_are_built_elsewhere() {
+    let (ada, mut bob) = (Spare::start(), Spare::start());
+    let space = lab("killed", &ada, &bob);
+    let (code, said) = in_mid_build(&space, || bob.kill());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning: host `bob` was left out"), "the summary says so: {said}");
+    for image in IMAGES {
+        assert!(!id(&ada, &space.name(image)).is_empty(), "`{image}` is there: {said}");
     }
     // It is still dead: the next run does without it from the start.
     let again = space.say(&["build-stack", "--host", "ada,bob"]).fine();

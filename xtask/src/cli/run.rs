@@ -56,20 +56,41 @@ pub(super) fn run(words: &[String], world: &World) -> Result<u8, Diagnostics> {
 }
 
 /// The same; with a tracer, which needs the commands of its task, nothing is passed over.
+///
+/// Where the host that keeps the images of a pool is lost on the way, it begins again on those that are left. What they
+/// have is found there by its key; the rest is built once more.
 pub(super) fn run_with(words: &[String], world: &World, tracer: Option<Tracer>) -> Result<u8, Diagnostics> {
+    let mut tracer = tracer;
+    loop {
+        match once(words, world, tracer.take())? {
+            Ended::Exit(exit) => return Ok(exit),
+            // Each time there is a host less.
+            Ended::WithoutHome => {}
+        }
+    }
+}
+
+/// How a run ended.
+enum Ended {
+    Exit(u8),
+    /// The host that kept the images is gone, and others of the pool are left.
+    WithoutHome,
+}
+
+fn once(words: &[String], world: &World, tracer: Option<Tracer>) -> Result<Ended, Diagnostics> {
     let stop = StopToken::new();
     let begun = Instant::now();
     let _watch = profile::enter(Part::Planning);
     let known = if tracer.is_some() { Quick::Run(Box::default()) } else { quick::quick(words, world, &stop)? };
     let mut known = match known {
-        Quick::Done(exit) => return Ok(exit),
+        Quick::Done(exit) => return Ok(Ended::Exit(exit)),
         Quick::Run(known) => known,
     };
     let narrow = super::narrow::prepare(&mut known, world)?;
     let is_narrow = narrow.is_some();
     let whole = || prepare(words, world, &stop, known.lock.take());
     let Some(mut prepared) = narrow.map_or_else(whole, |narrow| Ok(Some(narrow)))? else {
-        return super::list::overview(world);
+        return super::list::overview(world).map(Ended::Exit);
     };
     if !is_narrow && known.seen.as_ref().is_some_and(|seen| quick::is_of(&seen.head, &prepared)) {
         (prepared.seen, prepared.project.unchanged) = (known.seen, known.unchanged);
@@ -77,7 +98,7 @@ pub(super) fn run_with(words: &[String], world: &World, tracer: Option<Tracer>) 
     let mut reporter = reporter(&prepared.args, &prepared.place, world)?;
     reporter.diagnostics(&prepared.warnings);
     if prepared.args.dry_run || prepared.args.frozen {
-        return Ok(super::dry::dry(&mut prepared, &mut *reporter, &world.err, &stop));
+        return Ok(Ended::Exit(super::dry::dry(&mut prepared, &mut *reporter, &world.err, &stop)));
     }
     let mut log = None;
     if needs_engine(&prepared) {
@@ -101,7 +122,12 @@ pub(super) fn run_with(words: &[String], world: &World, tracer: Option<Tracer>) 
         reporter.event(&event);
     });
     drop((listener, supervisor, shared));
-    reporter.diagnostics(&left_out(&prepared.engines));
+    let moves = result.as_ref().is_ok_and(|summary| summary.exit != 0) && !stop.is_requested();
+    let lost = prepared.engines[0].lost_home().filter(|_| moves);
+    match &lost {
+        Some(lost) => reporter.diagnostics(&[lost.diagnostic()]),
+        None => reporter.diagnostics(&left_out(&prepared.engines)),
+    }
     let mut exit = match result {
         Ok(summary) => summary.exit,
         Err(problem) => {
@@ -125,7 +151,7 @@ pub(super) fn run_with(words: &[String], world: &World, tracer: Option<Tracer>) 
         std::mem::forget((graph, files, records));
     }
     let by_signal = interrupt::exit_code().filter(|_| world.owns_process && exit == 130);
-    Ok(by_signal.unwrap_or(exit))
+    Ok(if lost.is_some() { Ended::WithoutHome } else { Ended::Exit(by_signal.unwrap_or(exit)) })
 }
 
 /// Connects to the hosts that were chosen, if any were and a task needs them; whether that is so. What builds images may

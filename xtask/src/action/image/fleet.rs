@@ -56,6 +56,23 @@ pub(crate) struct LeftOut {
     pub why: String,
 }
 
+/// The host that held all images of a run, and does not answer any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostHome {
+    pub host: LeftOut,
+    /// Those on which the images can be built instead.
+    pub others: Vec<Arc<str>>,
+}
+
+impl LostHome {
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
+        let others: Vec<String> = self.others.iter().map(|name| format!("`{name}`")).collect();
+        Diagnostic::warning(format!("host `{}`, which kept the images, was lost", self.host.host))
+            .note(self.host.why.clone())
+            .note(format!("the run begins again on what is left: {}", others.join(", ")))
+    }
+}
+
 /// The hosts that are meant: none of them is spoken to.
 ///
 /// # Errors
@@ -230,6 +247,18 @@ impl Fleet {
         self.lock().lose(at, &short(&problem));
         self.changed.notify_all();
         true
+    }
+
+    /// Whether the home does not answer any more while another host does.
+    pub(super) fn lost_home(&self) -> Option<LostHome> {
+        if self.members.len() < 2 || !self.has_lost(self.home) {
+            return None;
+        }
+        let others = self.others().into_iter().filter(|(at, ..)| !self.has_lost(*at)).map(|(_, name, _)| name);
+        let others: Vec<Arc<str>> = others.collect();
+        let name = &self.members[self.home].name;
+        let host = self.left_out().into_iter().find(|one| one.host == *name)?;
+        (!others.is_empty()).then_some(LostHome { host, others })
     }
 
     /// A host has this image now.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::context_files::ContextFiles;
 use super::exchange::Turns;
-use super::fleet::{Fleet, Known, LeftOut};
+use super::fleet::{Fleet, Known, LeftOut, LostHome};
 use super::identity;
 use super::ledger::Ledger;
 use super::mentions::{self, Dockerfiles};
@@ -190,6 +190,12 @@ impl Services {
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         let fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner);
         fleet.as_ref().map(|fleet| fleet.left_out()).unwrap_or_default()
+    }
+
+    /// The host that keeps the images, if it does not answer any more and others of the pool are left.
+    pub(crate) fn lost_home(&self) -> Option<LostHome> {
+        let fleet = self.fleet.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        fleet.and_then(|fleet| fleet.lost_home())
     }
 
     /// A path below the root, relative to it.
