@@ -131,7 +131,8 @@ pub fn plan_promotion(members: &[Member], rules: Rules, registries: &Registries)
             Ok(Some(one)) => found.push(Some(one)),
             Ok(None) => {
                 let reference = format!("{}:{}", member.name, member.from);
-                problems.push(Diagnostic::error(format!("`{reference}` is not in the registry")));
+                let problem = Diagnostic::error(format!("`{reference}` is not in the registry"));
+                problems.push(problem.help("publish it first, or name a tag that it has: `--from TAG`"));
                 found.push(None);
             }
             Err(error) => {
