@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::Links;
-use crate::model::task::Host;
+use crate::model::task::{Compress, Host};
 use crate::model::{Diagnostic, RepoPath, Stream, words};
 use crate::remote::hosts::{HostEntry, Surroundings, known};
 use crate::remote::sync::{Limits, Place};
@@ -49,11 +49,12 @@ impl ActionType for Rsync {
         for report in reports {
             let line = match report.state {
                 JobState::Same => format!("{} on {}: nothing changed", report.path, report.host),
-                JobState::Copied { bytes, attempts, only } => {
+                JobState::Copied { bytes, attempts, only, compressed } => {
                     let again = if attempts > 1 { format!(" in {attempts} attempts") } else { String::new() };
                     let only =
                         only.map_or(String::new(), |count| format!(" of {}", words::count(count, "changed path")));
-                    format!("{} to {}: {bytes} bytes{only}{again}", report.path, report.host)
+                    let packed = if compressed { " compressed" } else { "" };
+                    format!("{} to {}: {bytes} bytes{only}{packed}{again}", report.path, report.host)
                 }
                 JobState::Failed(error) => {
                     let diagnostic = error.diagnostic();
@@ -108,7 +109,7 @@ fn unknown(name: &str, entries: &[HostEntry]) -> Failure {
 }
 
 /// One folder or file, to the same path below the root of the host (and below `to`).
-fn job(call: &Call<'_>, place: &Place, from: &str, compress: bool) -> Result<Job, Failure> {
+fn job(call: &Call<'_>, place: &Place, from: &str, compress: Compress) -> Result<Job, Failure> {
     let path = RepoPath::from_root(from).filter(|path| !path.as_bytes().is_empty()).ok_or_else(|| {
         Failure::error(Diagnostic::error(format!("`{from}` of task `{}` is not below the root", call.task)))
     })?;
@@ -116,7 +117,7 @@ fn job(call: &Call<'_>, place: &Place, from: &str, compress: bool) -> Result<Job
     spec.delete = call.args["delete"].as_bool().unwrap_or(true);
     spec.filters.extend(texts(&call.args["include"]).into_iter().map(Filter::Include));
     spec.filters.extend(texts(&call.args["exclude"]).into_iter().map(Filter::Exclude));
-    spec.compress = call.args["compress"].as_bool().unwrap_or(compress);
+    spec.compress = call.args["compress"].as_bool().map_or(compress, Compress::from);
     spec.checksum = call.args["checksum"].as_bool().unwrap_or(false);
     spec.memory = Some(call.root.join(crate::store::STATE_DIR).join("sync"));
     let to = call.args["to"].as_str().unwrap_or_default().trim_matches('/');

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::SyncArgs;
 use super::project;
 use crate::exec::interrupt;
+use crate::model::task::Compress;
 use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken, words};
 use crate::remote::hosts::{self, HostEntry, Surroundings};
 use crate::remote::progress::size;
@@ -97,11 +98,15 @@ fn filters(args: &SyncArgs) -> Result<Vec<Filter>, Diagnostic> {
     args.filter.iter().map(rule).chain(excluded).collect()
 }
 
-fn job(args: &SyncArgs, filters: &[Filter], source: &Source, place: &Place, compress: bool, root: &Path) -> Job {
+fn job(args: &SyncArgs, filters: &[Filter], source: &Source, place: &Place, compress: Compress, root: &Path) -> Job {
     let mut spec = SyncSpec::new(&source.from);
     spec.delete = !args.no_delete;
     spec.filters = filters.to_vec();
-    spec.compress = args.compress || compress;
+    spec.compress = match (args.compress, args.no_compress) {
+        (true, _) => Compress::Always,
+        (_, true) => Compress::Never,
+        _ => compress,
+    };
     spec.checksum = args.checksum;
     spec.link_dest.clone_from(&args.link_dest);
     spec.memory = Some(root.join(STATE_DIR).join("sync"));
@@ -167,11 +172,12 @@ fn tell(report: &JobReport, time: Duration, as_json: bool, world: &World) {
     }
     let line = match &report.state {
         JobState::Same => format!("{} on {}: nothing changed", report.path, report.host),
-        JobState::Copied { bytes, attempts, only } => {
+        JobState::Copied { bytes, attempts, only, compressed } => {
             let again = if *attempts > 1 { format!(", in {attempts} attempts") } else { String::new() };
             let only = only.map_or(String::new(), |count| format!(" of {}", words::count(count, "changed path")));
             let rate = size(*bytes as f64 / time.as_secs_f64().max(0.001));
-            format!("{} to {}: {}{only}, {rate}/s{again}", report.path, report.host, size(*bytes as f64))
+            let packed = if *compressed { " compressed" } else { "" };
+            format!("{} to {}: {}{only}{packed}, {rate}/s{again}", report.path, report.host, size(*bytes as f64))
         }
         JobState::Failed(error) => return super::show(world, &error.diagnostic().into()),
     };
@@ -182,8 +188,9 @@ fn as_value(report: &JobReport) -> Value {
     let mut value = json!({ "path": report.path, "host": report.host, "source": report.source.to_string_lossy() });
     let (state, more) = match &report.state {
         JobState::Same => ("same", json!({})),
-        JobState::Copied { bytes, attempts, only } => {
-            ("copied", json!({ "bytes": bytes, "attempts": attempts, "changed_paths": only }))
+        JobState::Copied { bytes, attempts, only, compressed } => {
+            let more = json!({ "bytes": bytes, "attempts": attempts, "changed_paths": only, "compressed": compressed });
+            ("copied", more)
         }
         JobState::Failed(error) => ("failed", json!({ "problem": error.diagnostic().message })),
     };

@@ -416,9 +416,25 @@ pub struct Host {
     pub slots: Option<usize>,
     pub port: Option<u16>,
     pub identity: Option<Arc<str>>,
-    /// Copies to it are compressed on the way: for slow links.
-    pub compress: bool,
+    pub compress: Compress,
     pub build: HostBuild,
+}
+
+/// Whether copies to a host are compressed on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// Where the way to it is measured to be slow.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<bool> for Compress {
+    fn from(always: bool) -> Self {
+        if always { Self::Always } else { Self::Never }
+    }
 }
 
 /// How images are built on a host.

@@ -10,7 +10,7 @@ use super::ssh::Env;
 use super::target::check_root;
 use super::{Dialled, Forward, Master, RemoteError, Staged, Target, stdio};
 use crate::docker::endpoint::{self, DEFAULT_SOCKET, Endpoint, EndpointError};
-use crate::model::task::{Host, HostBuild};
+use crate::model::task::{Compress, Host, HostBuild};
 use crate::model::{Diagnostic, Diagnostics, StopToken};
 
 /// Where the name of a host comes from.
@@ -66,8 +66,7 @@ pub struct HostEntry {
     pub root: Option<Arc<str>>,
     /// How many images are built there at once.
     pub slots: usize,
-    /// Copies to it are compressed on the way.
-    pub compress: bool,
+    pub compress: Compress,
     /// Images are built by its command line from a private folder.
     pub is_staged: bool,
     engine: Address,
@@ -95,7 +94,7 @@ impl HostEntry {
 
     fn plain(name: &str, source: Source, engine: Address) -> Self {
         let (target, root) = (None, None);
-        Self { name: name.into(), source, target, root, slots: 1, compress: false, is_staged: false, engine }
+        Self { name: name.into(), source, target, root, slots: 1, compress: Compress::Auto, is_staged: false, engine }
     }
 
     fn of_file(name: &str, host: &Host) -> Result<Self, RemoteError> {
@@ -329,7 +328,7 @@ mod tests {
             slots: Some(3),
             port: Some(2222),
             identity: None,
-            compress: false,
+            compress: Compress::Auto,
             build: HostBuild::Engine,
         }
     }

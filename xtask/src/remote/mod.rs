@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod hosts;
+mod pace;
 pub mod placement;
 pub mod progress;
 pub mod rsync;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::RemoteError;
+use crate::model::task::Compress;
 
 /// One rule of what is copied; the first that fits a path decides, so their order counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,8 +24,7 @@ pub struct SyncSpec {
     pub delete: bool,
     /// Unchanged files become hard links to this folder, which is on the file system of the target.
     pub link_dest: Option<String>,
-    /// Worth it on slow links only.
-    pub compress: bool,
+    pub compress: Compress,
     /// Compares contents, not only size and time.
     pub checksum: bool,
     /// Further options; see [`check_option`].
@@ -43,7 +43,7 @@ impl SyncSpec {
             filters: Vec::new(),
             delete: false,
             link_dest: None,
-            compress: false,
+            compress: Compress::Auto,
             checksum: false,
             options: Vec::new(),
             memory: None,
@@ -90,11 +90,16 @@ pub fn check_option(option: &str) -> Result<(), RemoteError> {
     if ALLOWED.contains(&name) { Ok(()) } else { Err(RemoteError::ForbiddenOption { option: option.to_owned() }) }
 }
 
-/// Program and arguments that copy to `operand` (`host:/path`, or an absolute path here) through the remote shell
+/// Program and arguments that copy, `compressed` on the way or not, to `operand` (`host:/path`, or an absolute path here) through the remote shell
 /// `shell`, if there is one.
 ///
 /// A file is never seen half under its final name: it is written aside and renamed, and all of them at the end.
-pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<OsString>, RemoteError> {
+pub fn argv(
+    spec: &SyncSpec,
+    compressed: bool,
+    shell: Option<&str>,
+    operand: &str,
+) -> Result<Vec<OsString>, RemoteError> {
     // The window of -1 compares nanoseconds: two edits within one second are two contents.
     let words = ["-aH", "-s", "--modify-window=-1", "--partial-dir=.rsync-partial", "--delay-updates", "--outbuf=N"];
     let mut argv: Vec<OsString> = std::iter::once("rsync").chain(words).map(OsString::from).collect();
@@ -110,8 +115,8 @@ pub fn argv(spec: &SyncSpec, shell: Option<&str>, operand: &str) -> Result<Vec<O
     if spec.checksum {
         argv.push("--checksum".into());
     }
-    if spec.compress {
-        // The lowest level is the fastest on links that are worth it at all.
+    if compressed {
+        // Both sides agree on the best kind that they know (zstd since 3.2). The lowest level is the fastest on links that are worth it at all.
         argv.extend(["-z", "--compress-level=1"].map(OsString::from));
     }
     for filter in &spec.filters {
@@ -192,12 +197,13 @@ mod tests {
         spec.filters = vec![Filter::Include("/keep/***".into()), Filter::Exclude("*".into())];
         spec.delete = true;
         spec.options = vec!["--bwlimit=100".into()];
-        let words = argv(&spec, Some("sh /x/rsh"), "me@h:/srv/stack/a").unwrap();
+        let words = argv(&spec, true, Some("sh /x/rsh"), "me@h:/srv/stack/a").unwrap();
         let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
         let at = |word: &str| words.iter().position(|other| *other == word).unwrap_or_else(|| panic!("{word}"));
         assert!(at("--filter=+ /keep/***") < at("--filter=- *"));
         assert_eq!(words[at("--")..], ["--", "/src/a/", "me@h:/srv/stack/a/"]);
-        assert!(at("--delete-delay") < at("--") && at("-s") < at("--"));
+        assert!(at("--delete-delay") < at("--") && at("-s") < at("--") && at("-z") < at("--"));
+        assert!(!argv(&spec, false, None, "/srv").unwrap().contains(&"-z".into()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::docker::build::{self, Spoken};
 use crate::docker::{BuildEvent, BuildRequest, BuildResult, Builder, DockerError};
 use crate::exec::{CommandResult, Exit, Reader, Stdin};
 use crate::model::stop::Stop;
+use crate::model::task::Compress;
 use crate::model::{Digest, StopToken, Stream};
 
 /// How often a request to stop is looked for.
@@ -32,7 +33,7 @@ pub struct Staged {
     root: String,
     /// For `DOCKER_HOST`; empty where the command line there knows by itself.
     engine: String,
-    compress: bool,
+    compress: Compress,
 }
 
 /// What comes from the session on the host.
@@ -43,7 +44,7 @@ enum Heard {
 
 impl Staged {
     /// Uses an open connection; if it is lost, the next build makes another.
-    pub(super) fn new(master: &Arc<Master>, root: Option<&str>, engine: Option<String>, compress: bool) -> Self {
+    pub(super) fn new(master: &Arc<Master>, root: Option<&str>, engine: Option<String>, compress: Compress) -> Self {
         let (root, engine) = (root.unwrap_or_default().to_owned(), engine.unwrap_or_default());
         Self { link: Link::over(master), root, engine, compress }
     }

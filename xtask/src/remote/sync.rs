@@ -46,6 +46,8 @@ pub enum JobState {
         attempts: u32,
         /// Only so many paths, all that had changed, were looked at.
         only: Option<usize>,
+        /// On the way.
+        compressed: bool,
     },
     Failed(RemoteError),
 }
@@ -211,7 +213,7 @@ impl Context<'_> {
             job.remember(state);
         }
         let only = only.map(|(_, count)| count);
-        Ok(JobState::Copied { bytes: done.bytes, attempts: done.attempts, only })
+        Ok(JobState::Copied { bytes: done.bytes, attempts: done.attempts, only, compressed: done.compressed })
     }
 }
 

@@ -3,4 +3,5 @@
 mod connection;
 mod cuts;
 mod faults;
+mod pace;
 mod trees;

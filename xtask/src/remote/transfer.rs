@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::pace;
 use super::progress::{Progress, ProgressLog};
 use super::rsync::{self, CodeClass, SyncSpec};
 use super::ssh::Env;
 use super::target::quote;
 use super::{Master, RemoteError, Target};
 use crate::exec::{CommandResult, CommandSpec, Exit, Stdin, run};
+use crate::model::task::Compress;
 use crate::model::{StopToken, Stream};
 
 /// How much trouble a transfer puts up with.
@@ -40,6 +42,7 @@ pub(super) struct Link {
     pub(super) name: String,
     way: Way,
     pub(super) env: Env,
+    slow: OnceLock<bool>,
 }
 
 enum Way {
@@ -55,23 +58,29 @@ enum Way {
 
 impl Link {
     pub(super) fn here(env: Env) -> Self {
-        Self { name: "this machine".to_owned(), way: Way::Here, env }
+        Self { name: "this machine".to_owned(), way: Way::Here, env, slow: OnceLock::new() }
     }
 
     pub(super) fn ssh(target: Target, env: Env) -> Self {
-        Self { name: target.to_string(), way: Way::Ssh { target, master: Mutex::new(None) }, env }
+        Self {
+            name: target.to_string(),
+            way: Way::Ssh { target, master: Mutex::new(None) },
+            env,
+            slow: OnceLock::new(),
+        }
     }
 
     /// Through a connection that is open, as long as it is.
     pub(super) fn over(master: &Arc<Master>) -> Self {
         let (target, open) = (master.target().clone(), Mutex::new(Some(master.clone())));
-        Self { name: target.to_string(), way: Way::Ssh { target, master: open }, env: master.env().clone() }
+        let env = master.env().clone();
+        Self { name: target.to_string(), way: Way::Ssh { target, master: open }, env, slow: OnceLock::new() }
     }
 
     /// Through a program that stands for ssh.
     #[cfg(test)]
     pub(super) fn shell(program: &str, env: Env) -> Self {
-        Self { name: "stub".to_owned(), way: Way::Shell(program.to_owned()), env }
+        Self { name: "stub".to_owned(), way: Way::Shell(program.to_owned()), env, slow: OnceLock::new() }
     }
 
     /// The open connection, made if there is none.
@@ -84,6 +93,19 @@ impl Link {
         let open = Arc::new(Master::connect(target, &self.env, stop)?);
         *master = Some(open.clone());
         Ok(Some(open))
+    }
+
+    /// Whether what is copied there is to be compressed on the way. What is measured for it is kept in `memory`.
+    pub(super) fn compresses(&self, wish: Compress, memory: Option<&Path>, stop: &StopToken) -> bool {
+        match wish {
+            Compress::Always => true,
+            Compress::Never => false,
+            Compress::Auto => *self.slow.get_or_init(|| match self.master(stop) {
+                Ok(Some(master)) => pace::is_slow(&master, memory, stop),
+                // Here nothing is slow, and a host that is not reached says so itself.
+                _ => false,
+            }),
+        }
     }
 
     /// Runs a shell script there, with words. Stdout is in the result, stderr in the second value.
@@ -146,6 +168,8 @@ fn remote_shell(master: &Master) -> Result<String, RemoteError> {
 pub(super) struct Done {
     pub(super) bytes: u64,
     pub(super) attempts: u32,
+    /// What was sent was compressed.
+    pub(super) compressed: bool,
 }
 
 /// Copies the content of a folder into the folder `path` at the other end of `link`, whose parent exists.
@@ -161,11 +185,12 @@ pub(super) fn transfer(
     let start = Instant::now();
     let what = format!("copying `{}`", spec.source.display());
     let mut vanished = false;
-    let mut done = Done::default();
+    let compressed = link.compresses(spec.compress, spec.memory.as_deref(), stop);
+    let mut done = Done { compressed, ..Done::default() };
     loop {
         done.attempts += 1;
         let left = patience.deadline.map(|limit| limit.saturating_sub(start.elapsed()));
-        let (how, said, class) = match attempt(spec, link, path, patience, left, (report, log, stop), &mut done.bytes) {
+        let (how, said, class) = match attempt(spec, link, path, patience, left, (report, log, stop), &mut done) {
             Ok((Exit::Code(0), _)) => return Ok(done),
             Ok((Exit::Stopped, _)) => return Err(RemoteError::Stopped),
             Ok((Exit::TimedOut(_), _)) => {
@@ -202,7 +227,7 @@ pub(super) fn transfer(
 /// Where an attempt reports to.
 type Ends<'a> = (&'a mut dyn FnMut(Progress), &'a mut dyn Write, &'a StopToken);
 
-/// One call of rsync: how it ended and the last that it said about errors. Adds what was sent to `bytes`.
+/// One call of rsync: how it ended and the last that it said about errors. Adds what was sent to `done`.
 fn attempt(
     spec: &SyncSpec,
     link: &Link,
@@ -210,10 +235,11 @@ fn attempt(
     patience: Patience,
     left: Option<Duration>,
     (report, log, stop): Ends<'_>,
-    bytes: &mut u64,
+    done: &mut Done,
 ) -> Result<(Exit, Vec<String>), RemoteError> {
     let (shell, operand) = link.way_to(path, stop)?;
-    let mut command = CommandSpec::new(rsync::argv(spec, shell.as_deref(), &operand)?, "/".into(), link.env.clone());
+    let mut command =
+        CommandSpec::new(rsync::argv(spec, done.compressed, shell.as_deref(), &operand)?, "/".into(), link.env.clone());
     command.idle_limit = Some(patience.no_progress);
     command.timeout = left;
     command.grace = Duration::from_secs(2);
@@ -233,7 +259,7 @@ fn attempt(
         report(progress);
     };
     let result = run(&command, &mut sink, &mut ProgressLog::new(log, &mut note), stop);
-    *bytes += sent;
+    done.bytes += sent;
     Ok((result.exit, said))
 }
 

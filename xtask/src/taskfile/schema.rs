@@ -92,7 +92,7 @@ fn host() -> Value {
         json!({
             "ssh": { "type": "string" }, "context": { "type": "string" }, "docker": { "type": "string" },
             "root": { "type": "string" }, "slots": { "type": "integer", "minimum": 1 },
-            "port": { "type": "integer", "minimum": 1, "maximum": 65535 }, "identity": { "type": "string" }, "compress": { "type": "boolean" },
+            "port": { "type": "integer", "minimum": 1, "maximum": 65535 }, "identity": { "type": "string" }, "compress": { "enum": [true, false, "auto"] },
             "build": { "enum": ["engine", "staged"] },
         }),
         &[],

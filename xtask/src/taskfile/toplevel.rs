@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::cx::Cx;
 use super::{Node, Value, read};
-use crate::model::task::{Checker, Config, Host, HostBuild, Storage};
+use crate::model::task::{Checker, Compress, Config, Host, HostBuild, Storage};
 use crate::model::{Diagnostic, ImageRef, words};
 
 pub(super) const CONFIG: &[&str] = &[
@@ -121,6 +121,9 @@ pub(super) fn pools(node: &Node, into: &mut BTreeMap<Arc<str>, usize>, cx: &mut 
 
 const HOST: &[&str] = &["ssh", "context", "docker", "root", "slots", "port", "identity", "compress", "build"];
 
+const COMPRESS: &[(&str, Compress)] =
+    &[("auto", Compress::Auto), ("true", Compress::Always), ("false", Compress::Never)];
+
 const BUILDS: &[(&str, HostBuild)] = &[("engine", HostBuild::Engine), ("staged", HostBuild::Staged)];
 
 /// `hosts`: name to how it is reached.
@@ -139,7 +142,7 @@ pub(super) fn hosts(node: &Node, into: &mut BTreeMap<Arc<str>, Host>, cx: &mut C
             slots: fields.get("slots").and_then(|node| cx.int(node, "slots", 1..=1024)).map(|slots| slots as usize),
             port: fields.get("port").and_then(|node| cx.int(node, "port", 1..=65535)).map(|port| port as u16),
             identity: text("identity", cx),
-            compress: fields.get("compress").and_then(|node| cx.boolean(node, "compress")).unwrap_or_default(),
+            compress: fields.get("compress").and_then(|node| cx.choice(node, "compress", COMPRESS)).unwrap_or_default(),
             build: fields.get("build").and_then(|node| cx.choice(node, "build", BUILDS)).unwrap_or_default(),
         };
         let by_ssh = host.ssh.is_some() || host.docker.as_deref().is_some_and(|url| url.starts_with("ssh://"));

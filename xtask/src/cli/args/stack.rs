@@ -35,9 +35,12 @@ pub(in crate::cli) struct SyncArgs {
     /// Delete even if the source is empty or has lost more than half of its files
     #[arg(long)]
     pub allow_collapse: bool,
-    /// Compress on the way: for slow links [default: `compress` of the host]
-    #[arg(long)]
+    /// Compress on the way [default: `compress` of the host, else where the way to it is slow]
+    #[arg(long, conflicts_with = "no_compress")]
     pub compress: bool,
+    /// Do not compress on the way
+    #[arg(long)]
+    pub no_compress: bool,
     /// Compare contents, not only size and time
     #[arg(long)]
     pub checksum: bool,

@@ -58,7 +58,10 @@ fn many_folders_reach_many_hosts_with_one_login_each() {
     };
     let reports = sync_all(&jobs, Limits::default(), Patience::default(), &programs(), &watcher, &StopToken::new());
     for (report, job) in reports.iter().zip(&jobs) {
-        assert!(matches!(report.state, JobState::Copied { bytes: 400_000.., attempts: 1, only: None }), "{report:?}");
+        assert!(
+            matches!(report.state, JobState::Copied { bytes: 400_000.., attempts: 1, only: None, .. }),
+            "{report:?}"
+        );
         assert_same(&job.spec.source, &Path::new(&job.place.root).join(&job.path));
     }
     assert!(sent.load(Ordering::SeqCst) >= 400_000);
