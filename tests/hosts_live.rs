@@ -8,6 +8,7 @@ mod hosts_live {
     mod lost;
     mod one;
     mod page;
+    mod platforms;
     mod pool;
     #[path = "../chain_live/program.rs"]
     mod program;

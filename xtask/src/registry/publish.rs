@@ -67,6 +67,27 @@ impl Wanted {
     }
 }
 
+/// An index over what was pushed for several platforms. It is made when all of them are there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedIndex {
+    /// The image's name in the stack, for messages.
+    pub image: String,
+    /// `host/repository`, without a tag.
+    pub name: String,
+    /// Which platforms there must be, sorted.
+    pub platforms: Vec<String>,
+    /// With the platform behind it, the tag under which each image waits.
+    pub lead: String,
+    pub tags: Vec<WantedTag>,
+}
+
+impl std::fmt::Display for WantedIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tags: Vec<&str> = self.tags.iter().map(|tag| tag.tag.as_str()).collect();
+        write!(f, "join   {}:{} of {}", self.name, tags.join(", "), crate::model::words::list(&self.platforms))
+    }
+}
+
 /// One act of a push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -168,6 +189,9 @@ pub struct Plan {
     #[serde(default)]
     pub wanted: Vec<Wanted>,
     pub steps: Vec<Step>,
+    /// What comes of the images of several platforms after all steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<WantedIndex>,
 }
 
 impl Plan {
@@ -184,7 +208,8 @@ impl Plan {
     /// Every tag that it is about, in full, sorted.
     pub fn references(&self) -> Vec<String> {
         let all = self.wanted.iter().flat_map(|one| one.tags.iter().map(|tag| one.reference(&tag.tag)));
-        let mut references: Vec<String> = all.collect();
+        let joined = self.indexes.iter().flat_map(|one| one.tags.iter().map(|tag| format!("{}:{}", one.name, tag.tag)));
+        let mut references: Vec<String> = all.chain(joined).collect();
         references.sort_unstable();
         references.dedup();
         references
@@ -273,7 +298,7 @@ pub fn plan_push(wanted: &[Wanted], observed: &[Observed]) -> Result<Plan, Vec<D
     }
     uploads.extend(versions);
     uploads.extend(moving);
-    Ok(Plan { v: 1, wanted: wanted.to_vec(), steps: uploads })
+    Ok(Plan { v: 1, wanted: wanted.to_vec(), steps: uploads, indexes: Vec::new() })
 }
 
 /// A version that is taken by other content.

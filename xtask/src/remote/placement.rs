@@ -11,6 +11,8 @@ pub struct Host {
     pub slots: usize,
     /// Builds that run there now.
     pub running: usize,
+    /// Its platform, where that is another one than that of the host that keeps everything.
+    foreign: Option<Arc<str>>,
     /// Names of what it is known to hold: parents, and images with their key.
     holds: BTreeSet<String>,
     /// Why nothing is built there any more.
@@ -19,7 +21,22 @@ pub struct Host {
 
 impl Host {
     pub fn new(name: Arc<str>, slots: usize) -> Self {
-        Self { name, slots: slots.max(1), running: 0, holds: BTreeSet::new(), lost: None }
+        Self { name, slots: slots.max(1), running: 0, foreign: None, holds: BTreeSet::new(), lost: None }
+    }
+
+    /// The same for a host of another platform: it builds for that one only, and nobody else does.
+    #[must_use]
+    pub fn of_platform(self, platform: &str) -> Self {
+        Self { foreign: Some(platform.into()), ..self }
+    }
+
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+
+    /// Whether it builds for this platform; `None` is that of the host that keeps everything.
+    fn builds_for(&self, platform: Option<&str>) -> bool {
+        self.lost.is_none() && self.foreign.as_deref() == platform
     }
 
     /// Why it is left out, if it is.
@@ -54,10 +71,16 @@ impl Placement {
         &self.hosts
     }
 
+    /// The first host that builds for another platform.
+    pub fn host_for(&self, platform: &str) -> Option<usize> {
+        self.hosts.iter().position(|host| host.builds_for(Some(platform)))
+    }
+
     /// Takes a slot for a build that needs these images: of the hosts with a free slot, one that has most of them; of
-    /// those, the one with the smaller share of its slots in use; of those, the first.
-    pub fn take(&mut self, needs: &[String]) -> Place {
-        let left = self.hosts.iter().enumerate().filter(|(_, host)| host.lost.is_none());
+    /// those, the one with the smaller share of its slots in use; of those, the first. Only hosts of that platform count;
+    /// `None` is the one of the host that keeps everything.
+    pub fn take(&mut self, needs: &[String], platform: Option<&str>) -> Place {
+        let left = self.hosts.iter().enumerate().filter(|(_, host)| host.builds_for(platform));
         if left.clone().next().is_none() {
             return Place::Nowhere;
         }
@@ -110,17 +133,17 @@ mod tests {
         let mut pool = pool(&[1, 1]);
         pool.note(1, "base");
         let needs = ["base".to_owned()];
-        assert_eq!(pool.take(&needs), Place::On(1));
-        assert_eq!(pool.take(&needs), Place::On(0), "a busy host is not waited for");
-        assert_eq!(pool.take(&needs), Place::Wait);
+        assert_eq!(pool.take(&needs, None), Place::On(1));
+        assert_eq!(pool.take(&needs, None), Place::On(0), "a busy host is not waited for");
+        assert_eq!(pool.take(&needs, None), Place::Wait);
         pool.give_back(0);
-        assert_eq!(pool.take(&[]), Place::On(0));
+        assert_eq!(pool.take(&[], None), Place::On(0));
     }
 
     #[test]
     fn builds_spread_by_the_share_of_slots_in_use() {
         let mut pool = pool(&[1, 3]);
-        let places: Vec<Place> = (0..4).map(|_| pool.take(&[])).collect();
+        let places: Vec<Place> = (0..4).map(|_| pool.take(&[], None)).collect();
         assert_eq!(places, [0, 1, 1, 1].map(Place::On));
     }
 
@@ -131,9 +154,22 @@ mod tests {
         pool.lose(0, "killed");
         pool.lose(0, "later");
         assert_eq!(pool.hosts()[0].lost(), Some("killed"));
-        assert_eq!(pool.take(&["base".to_owned()]), Place::On(1));
+        assert_eq!(pool.take(&["base".to_owned()], None), Place::On(1));
         pool.lose(1, "killed, too");
-        assert_eq!(pool.take(&[]), Place::Nowhere);
+        assert_eq!(pool.take(&[], None), Place::Nowhere);
+    }
+
+    #[test]
+    fn a_host_of_another_platform_builds_for_that_alone() {
+        let other = Host::new("arm".into(), 1).of_platform("linux/arm64");
+        let mut pool = Placement::new(vec![Host::new("home".into(), 1), other]);
+        assert_eq!(pool.take(&[], None), Place::On(0));
+        assert_eq!(pool.take(&[], None), Place::Wait);
+        assert_eq!(pool.take(&[], Some("linux/arm64")), Place::On(1));
+        assert_eq!(pool.take(&[], Some("linux/riscv64")), Place::Nowhere);
+        assert_eq!(pool.host_for("linux/arm64"), Some(1));
+        pool.lose(1, "killed");
+        assert_eq!(pool.host_for("linux/arm64"), None);
     }
 
     #[derive(Clone, Debug)]
@@ -169,7 +205,7 @@ mod tests {
                         let room = |host: &&Host| host.lost().is_none() && host.running < host.slots;
                         let missing = |host: &Host| needs.iter().filter(|need| !host.holds.contains(*need)).count();
                         let fewest = before.hosts().iter().filter(room).map(missing).min();
-                        match pool.take(&needs) {
+                        match pool.take(&needs, None) {
                             Place::On(at) => {
                                 prop_assert!(room(&&before.hosts()[at]));
                                 prop_assert_eq!(Some(missing(&before.hosts()[at])), fewest);

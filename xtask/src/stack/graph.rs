@@ -42,7 +42,7 @@ pub enum Source {
 pub struct Graph {
     parents: Vec<Vec<usize>>,
     children: Vec<Vec<usize>>,
-    /// By image and by index in `Stack::plans`.
+    /// By image and by place in `Stack::all_plans`.
     uses: BTreeMap<(usize, usize), Vec<Use>>,
 }
 
@@ -63,7 +63,7 @@ pub fn resolve(
     let mut unread = BTreeSet::new();
     let names = Names::new(&stack, registry);
     for (at, image) in stack.images.iter().enumerate() {
-        for (plan_at, plan) in stack.plans.iter().enumerate().filter(|(_, plan)| image.is_in(&plan.name)) {
+        for (plan_at, plan) in stack.all_plans().enumerate().filter(|(_, plan)| image.is_in(&plan.name)) {
             match mentions(image, plan) {
                 Ok(found) => {
                     let known = |mention| use_of(&stack, &names, image, mention, &mut errors);
@@ -245,7 +245,10 @@ fn agree(stack: &Stack, image: &Image, uses: &[&Use], errors: &mut Vec<Diagnosti
 
 fn skipped_parents(stack: &Stack, uses: &BTreeMap<(usize, usize), Vec<Use>>, errors: &mut Vec<Diagnostic>) {
     for ((child, plan), used) in uses.iter().flat_map(|(key, uses)| uses.iter().map(move |used| (*key, used))) {
-        let (Source::Image(parent), plan) = (used.source, &stack.plans[plan].name) else { continue };
+        // Of what an image is for other platforms, its parents may be made for none: that is said where it is built.
+        let (Source::Image(parent), Some(plan)) = (used.source, stack.plans.get(plan).map(|plan| &plan.name)) else {
+            continue;
+        };
         let (child, parent) = (&stack.images[child], &stack.images[parent]);
         if !parent.is_in(plan) {
             errors.push(
@@ -310,7 +313,7 @@ impl Graph {
         &self.children[image]
     }
 
-    /// What the Dockerfile of an image needs in a plan (an index in `Stack::plans`); empty if it skips the plan.
+    /// What the Dockerfile of an image needs in a plan (its place in `Stack::all_plans`); empty if it skips the plan.
     pub fn uses(&self, image: usize, plan: usize) -> &[Use] {
         self.uses.get(&(image, plan)).map_or(&[], Vec::as_slice)
     }

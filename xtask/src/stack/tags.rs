@@ -37,8 +37,13 @@ pub fn stable_tag(image: &Image, plan: &Plan) -> String {
 }
 
 /// The tag that names what was built last for a plan on this machine: the prefix, or `latest`, the variant in front.
+/// What is made for another platform bears that, too.
 pub fn moving_tag(image: &Image, plan: &Plan) -> String {
-    with_variant(image, plan.tag_prefix.as_deref().unwrap_or("latest"))
+    let tag = with_variant(image, plan.tag_prefix.as_deref().unwrap_or("latest"));
+    match &plan.foreign {
+        Some(foreign) => platform_tag(&tag, &foreign.platform),
+        None => tag,
+    }
 }
 
 /// `k-` and 12 digits of the content key: finds an image again by what it is made of.
@@ -65,7 +70,7 @@ pub fn in_plan_of(stack: &Stack, image: &Image, plan: &Plan, found: &[String]) -
 }
 
 fn in_plan(stack: &Stack, plan: &Plan, tag: &str) -> String {
-    let is_first = stack.plans.first().is_none_or(|first| first.name == plan.name);
+    let is_first = stack.plans.first().is_none_or(|first| *first.name == *plan.spec_name());
     match &plan.tag_prefix {
         Some(prefix) if !is_first => format!("{prefix}-{tag}"),
         _ => tag.to_owned(),

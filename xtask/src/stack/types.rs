@@ -19,6 +19,8 @@ pub struct Stack {
     pub images: Vec<Image>,
     /// In the order of definition, never empty.
     pub plans: Vec<Plan>,
+    /// The same plans for platforms that the images declare beside their first one; no spec knows them.
+    pub foreign: Vec<Plan>,
     pub bases: Vec<Base>,
     /// Build args of every image in every plan.
     pub build_args: Args,
@@ -136,6 +138,16 @@ pub struct Plan {
     /// Follows the prefix in the stable tag.
     pub stable_postfix: String,
     pub build_args: Args,
+    /// What it is made of, if it is for another platform than the first of its images.
+    pub foreign: Option<Foreign>,
+}
+
+/// A plan of the spec, for another platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    pub plan: Arc<str>,
+    /// e.g. `linux/arm64`
+    pub platform: String,
 }
 
 /// An image from outside the stack.
@@ -251,10 +263,49 @@ impl Stack {
             .flat_map(|image| self.plans.iter().filter(|plan| image.is_in(&plan.name)).map(move |plan| (image, plan)))
     }
 
+    /// The plans of the spec, then those for other platforms. `Graph::uses` counts plans in this order.
+    pub fn all_plans(&self) -> impl Iterator<Item = &Plan> {
+        self.plans.iter().chain(&self.foreign)
+    }
+
+    /// The plans that an image is built for, those for other platforms last.
+    pub fn plans_of<'s>(&'s self, image: &'s Image) -> impl Iterator<Item = &'s Plan> {
+        self.all_plans().filter(|plan| image.is_in(&plan.name))
+    }
+
+    /// The plan in which the parent of an image in `plan` is found: the same one, or that of the spec where the parent is
+    /// not made for the platform.
+    pub fn plan_of_parent<'s>(&'s self, parent: &Image, plan: &'s Plan) -> &'s Plan {
+        if parent.is_in(&plan.name) { plan } else { self.plan(plan.spec_name()).unwrap_or(plan) }
+    }
+
+    /// Makes the plans for other platforms: one for each plan and each platform that some image declares beside its first.
+    pub fn add_foreign_plans(&mut self) {
+        let mut platforms: Vec<String> = Vec::new();
+        for platform in self.images.iter().flat_map(|image| image.platforms.iter().skip(1)) {
+            if !platforms.contains(platform) {
+                platforms.push(platform.clone());
+            }
+        }
+        for platform in platforms {
+            for plan in &self.plans {
+                let plan = plan.on(&platform);
+                let is_not_declared = |image: &&mut Image| {
+                    !image.platforms.iter().skip(1).any(|declared| *declared == platform)
+                        || !image.is_in(plan.spec_name())
+                };
+                for image in self.images.iter_mut().filter(is_not_declared) {
+                    image.skip_plans.push(plan.name.to_string());
+                }
+                self.foreign.push(plan);
+            }
+        }
+    }
+
     /// Build args of one image in one plan: those of the stack, of the plan, of the image, of the image in that
     /// plan and of the command line, the later one winning.
     pub fn build_args(&self, image: &Image, plan: &Plan, command_line: &Args) -> Args {
-        let own = image.plan_args.get(&*plan.name);
+        let own = image.plan_args.get(plan.spec_name());
         [Some(&self.build_args), Some(&plan.build_args), Some(&image.build_args), own, Some(command_line)]
             .into_iter()
             .flatten()
@@ -312,9 +363,67 @@ impl Plan {
             tag_prefix,
             stable_postfix: STABLE_POSTFIX.to_owned(),
             build_args: Args::new(),
+            foreign: None,
+        }
+    }
+
+    /// The same for another platform. Its name stands in names of files, and no plan of a spec can have it.
+    fn on(&self, platform: &str) -> Self {
+        let foreign = Foreign { plan: self.name.clone(), platform: platform.to_owned() };
+        let name = format!("{}@{}", self.name, platform.replace('/', "-"));
+        Self { name: name.into(), foreign: Some(foreign), ..self.clone() }
+    }
+
+    /// The name that the spec gives it.
+    pub fn spec_name(&self) -> &str {
+        self.foreign.as_ref().map_or(&*self.name, |foreign| &*foreign.plan)
+    }
+
+    /// The platform that an image is built for in this plan; `None` for that of the engine.
+    pub fn platform<'s>(&'s self, image: &'s Image) -> Option<&'s str> {
+        match &self.foreign {
+            Some(foreign) => Some(&foreign.platform),
+            None => image.platforms.first().map(String::as_str),
         }
     }
 }
 
 /// Follows the prefix in the stable tag unless a plan says otherwise.
 pub const STABLE_POSTFIX: &str = "-stable";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_for_other_platforms_have_the_images_that_declare_them() {
+        let place = || Place::file("spec.yml");
+        let image = |key: &str, platforms: &[&str]| {
+            let mut image = Image::new(key, &format!("lab/{key}"), RepoPath::root(), place());
+            image.platforms = platforms.iter().map(|&platform| platform.to_owned()).collect();
+            image
+        };
+        let mut stack = super::super::spec::empty("spec.yml", RepoPath::root());
+        stack.plans.push(Plan::only(None, place()));
+        let late = Plan { name: "late".into(), ..Plan::only(Some("l".into()), place()) };
+        stack.plans.push(late);
+        stack.images = vec![
+            image("base", &["linux/amd64", "linux/arm64"]),
+            image("own", &["linux/amd64"]),
+            image("leaf", &["linux/amd64", "linux/arm64", "linux/arm/v7"]),
+        ];
+        stack.images[2].skip_plans.push("late".into());
+        stack.images[0].plan_args.insert("late".into(), Args::from([("A".into(), "1".into())]));
+        stack.add_foreign_plans();
+        let of =
+            |image: usize| stack.plans_of(&stack.images[image]).map(|plan| plan.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(of(0), ["default", "late", "default@linux-arm64", "late@linux-arm64"]);
+        assert_eq!(of(1), ["default", "late"]);
+        assert_eq!(of(2), ["default", "default@linux-arm64", "default@linux-arm-v7"], "what it skips, it skips on all");
+        let arm = stack.foreign.iter().find(|plan| &*plan.name == "late@linux-arm64").unwrap();
+        assert_eq!((arm.platform(&stack.images[0]), arm.spec_name()), (Some("linux/arm64"), "late"));
+        assert_eq!(stack.build_args(&stack.images[0], arm, &Args::new())["A"], "1");
+        assert_eq!(&*stack.plan_of_parent(&stack.images[1], arm).name, "late");
+        assert_eq!(stack.pairs().count(), 5, "pairs are those of the spec");
+    }
+}

@@ -13,6 +13,8 @@ use super::again;
 use super::identity::{self, Basis, Identity, key_reference};
 use super::layers::Narrator;
 use super::origin;
+use super::platforms::{self, LeftOut, Obstacle};
+use super::publish;
 use super::services::{Services, whole};
 use super::shelf;
 use super::veil::Veil;
@@ -43,21 +45,23 @@ impl ImageBuild {
     }
 
     /// The image with this key, if it need not be built: the engine or the registry has it.
-    fn made(&self, call: &Call<'_>, docker: &Docker, image: &Image, key: &Digest) -> Result<Option<Held>, Failure> {
+    fn made(
+        &self,
+        call: &Call<'_>,
+        docker: &Docker,
+        (image, plan): (&Image, &Plan),
+        key: &Digest,
+    ) -> Result<Option<Held>, Failure> {
         // The tag only finds it; the label says that it is it.
         let held = self.look(docker, &key_reference(image, key))?;
         if let Some(held) = held.filter(|held| held.key.as_ref().is_some_and(|label| *label == key.hex())) {
             return Ok(Some(Held { id: held.id, published: None }));
         }
-        let found = published::find(&self.0, call.args["registry"].as_str(), image, key);
+        let found = published::find(&self.0, call.args["registry"].as_str(), (image, plan), key);
         Ok(found.map(|found| Held { id: found.id, published: Some(found.reference) }))
     }
 
-    fn plans<'s>(stack: &'s Stack, image: &'s Image) -> impl Iterator<Item = &'s Plan> {
-        stack.plans.iter().filter(|plan| image.is_in(&plan.name))
-    }
-
-    fn values(entries: Vec<(Arc<str>, Digest, Held, String)>) -> Map<String, Value> {
+    fn values(entries: Vec<(Arc<str>, Digest, Held, String)>, left_out: LeftOut) -> Map<String, Value> {
         let plans: Map<String, Value> = entries
             .into_iter()
             .map(|(plan, key, held, reference)| {
@@ -68,7 +72,9 @@ impl ImageBuild {
                 (plan.to_string(), values)
             })
             .collect();
-        Map::from_iter([("plans".to_owned(), Value::Object(plans))])
+        let mut values = Map::from_iter([("plans".to_owned(), Value::Object(plans))]);
+        left_out.add_to(&mut values);
+        values
     }
 
     /// What dependents compare: the keys, by plan.
@@ -142,7 +148,7 @@ impl ActionType for ImageBuild {
             needs.push(Need { resource: format!("image:{}", stack.images[*parent].key).into(), dirties: false });
         }
         let mut outside: Vec<&str> = Vec::new();
-        for plan in 0..stack.plans.len() {
+        for plan in 0..stack.all_plans().count() {
             let uses = graph.uses(at, plan).iter().filter(|used| used.source == crate::stack::graph::Source::Outside);
             outside.extend(uses.map(|used| used.reference.as_str()));
         }
@@ -164,15 +170,21 @@ impl ActionType for ImageBuild {
         let image = image_of(&stack, "image_build", call.args)?;
         let docker = self.0.docker().map_err(Failure::error)?;
         let mut observed = Observed { satisfied: true, ..Observed::default() };
-        let (mut entries, mut keys) = (Vec::new(), BTreeMap::new());
-        for plan in Self::plans(&stack, image) {
+        let (mut entries, mut keys, mut left_out) = (Vec::new(), BTreeMap::new(), LeftOut::default());
+        for plan in stack.plans_of(image) {
             let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
             let key = identity.key.digest;
-            let label =
-                if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) };
+            let label = publish::label(&stack, image, plan);
             observed.parts.extend(parts(&label, &identity));
+            let made = self.made(call, &docker, (image, plan), &key)?;
+            if made.is_none()
+                && let Some(obstacle) = self.obstacle(call, (&stack, image, plan), &identity)?
+            {
+                left_out.add(plan, &key, &obstacle);
+                continue;
+            }
             keys.insert(plan.name.to_string(), key);
-            match self.made(call, &docker, image, &key)? {
+            match made {
                 Some(held) if held.published.is_some() => {
                     entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
                 }
@@ -198,7 +210,7 @@ impl ActionType for ImageBuild {
         self.0.files.save();
         if observed.satisfied {
             observed.result = Some(Self::result(&keys));
-            observed.values = Some(Self::values(entries));
+            observed.values = Some(Self::values(entries, left_out));
         }
         Ok(observed)
     }
@@ -208,15 +220,22 @@ impl ActionType for ImageBuild {
         let image = image_of(&stack, "image_build", call.args)?;
         let docker = self.0.docker().map_err(Failure::error)?;
         leftovers::sweep(&self.0, &docker);
-        let (mut entries, mut keys, mut built) = (Vec::new(), BTreeMap::new(), 0);
-        for plan in Self::plans(&stack, image) {
+        let (mut entries, mut keys, mut left_out, mut built) = (Vec::new(), BTreeMap::new(), LeftOut::default(), 0);
+        for plan in stack.plans_of(image) {
             let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
             let key = identity.key.digest;
-            let held = match self.made(call, &docker, image, &key)? {
+            let held = match self.made(call, &docker, (image, plan), &key)? {
                 Some(held) => held,
                 None => match self.found_elsewhere(call, &docker, image, &identity)? {
                     Some(id) => Held { id, published: None },
                     None => {
+                        let obstacle = self.obstacle(call, (&stack, image, plan), &identity)?;
+                        if let Some(obstacle) = obstacle.or_else(|| platforms::base_obstacle(&self.0, plan, &identity))
+                        {
+                            platforms::tell(call, image, plan, "built", &obstacle.why);
+                            left_out.add(plan, &key, &obstacle);
+                            continue;
+                        }
                         built += 1;
                         let id = self.build_somewhere(call, &docker, (&stack, image, plan), &identity)?;
                         Held { id, published: None }
@@ -230,11 +249,25 @@ impl ActionType for ImageBuild {
             entries.push((plan.name.clone(), key, held, key_reference(image, &key)));
         }
         let remark = (built == 0).then(|| "already there".to_owned());
-        Ok(Done { result: Some(Self::result(&keys)), values: Self::values(entries), remark })
+        Ok(Done { result: Some(Self::result(&keys)), values: Self::values(entries, left_out), remark })
     }
 }
 
 impl ImageBuild {
+    /// Why an image is not built for another platform: what can be told without the registry, and what an earlier run was
+    /// told for good.
+    fn obstacle(
+        &self,
+        call: &Call<'_>,
+        whom: (&Stack, &Image, &Plan),
+        identity: &Identity,
+    ) -> Result<Option<Obstacle>, Failure> {
+        match LeftOut::settled(call.previous, whom.2, &identity.key.digest) {
+            Some(known) => Ok(Some(known)),
+            None => platforms::obstacle(&self.0, call, whom, identity),
+        }
+    }
+
     /// Builds on one engine, which has `bases`; returns the image's id there.
     pub(super) fn build(
         &self,
@@ -245,7 +278,7 @@ impl ImageBuild {
         bases: &BTreeMap<String, Basis>,
     ) -> Result<String, Failure> {
         self.fetch_parents(call, docker, stack, bases)?;
-        let parents = Self::check_parents(docker, image, bases)?;
+        let parents = Self::check_parents(docker, (image, plan), bases)?;
         let pins: HashMap<String, String> =
             bases.iter().map(|(reference, basis)| (reference.clone(), basis.pin.clone())).collect();
         let key = identity.key.digest;
@@ -270,7 +303,7 @@ impl ImageBuild {
                 .collect(),
             labels,
             target: image.target.clone(),
-            platform: image.platforms.first().cloned(),
+            platform: plan.platform(image).map(str::to_owned),
             network: image.network.clone(),
             no_cache: call.args["no_cache"].as_bool().unwrap_or(false),
             cache_from: cache::sources(&self.0, call, image, plan),
@@ -305,6 +338,7 @@ impl ImageBuild {
             error => infra(error),
         })?;
         let made = again::ask(docker, patience, call.stop, || docker.image(&result.image)).map_err(infra)?;
+        platforms::check_made(&made, plan)?;
         for (reference, layers) in &parents {
             if identity.dockerfile.target_base() == Some(reference.as_str()) && !made.layers.starts_with(layers) {
                 return Err(Failure::failed(
@@ -352,11 +386,12 @@ impl ImageBuild {
     /// Every pinned name must mean the image that the key was made with. Gives the layers of each.
     fn check_parents(
         docker: &Docker,
-        image: &Image,
+        (image, plan): (&Image, &Plan),
         bases: &BTreeMap<String, Basis>,
     ) -> Result<Vec<(String, Vec<String>)>, Failure> {
         let mut layers = Vec::new();
-        for (reference, basis) in bases {
+        // Of a base from outside, the engine may hold the image for its own platform; the builder finds the right one.
+        for (reference, basis) in bases.iter().filter(|(_, basis)| plan.foreign.is_none() || basis.image.is_some()) {
             let found = docker.find_image(&basis.pin).map_err(infra)?;
             let fine = found.as_ref().is_some_and(|found| match (&basis.image, &basis.id) {
                 (Some(_), _) => found.labels.get(KEY_LABEL).is_some_and(|key| *key == basis.digest.hex()),

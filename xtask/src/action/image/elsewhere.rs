@@ -8,7 +8,7 @@ use super::build::{ImageBuild, infra};
 use super::exchange::carry;
 use super::fleet::{Fleet, Slot};
 use super::identity::{Basis, Identity, key_reference};
-use super::{KEY_LABEL, published};
+use super::{KEY_LABEL, platforms, published};
 use crate::action::{Call, Failure};
 use crate::docker::Docker;
 use crate::model::{Diagnostic, Digest, ImageRef, Stream};
@@ -29,8 +29,18 @@ impl ImageBuild {
     ) -> Result<String, Failure> {
         let fleet = self.0.fleet().map_err(Failure::error)?;
         let needs: Vec<String> = identity.bases.values().map(|basis| basis.pin.clone()).collect();
+        let foreign = whom.2.foreign.as_ref().map(|foreign| &*foreign.platform);
         loop {
-            let slot = fleet.take(call.task, &needs, call.stop)?;
+            // Other hosts like the home can do no more for another platform than the home, which has the parents.
+            if let Some(platform) = foreign.filter(|platform| fleet.host_for(platform).is_none()) {
+                // Its host may have been lost since.
+                if let Some(obstacle) = platforms::obstacle(&self.0, call, whom, identity)? {
+                    let text = format!("image `{}` cannot be built for {platform} any more", whom.1.key);
+                    return Err(Failure::error(Diagnostic::error(text).cause(obstacle.why)));
+                }
+                return self.build(call, home, whom, identity, &identity.bases);
+            }
+            let slot = fleet.take(call.task, (&needs, foreign), call.stop)?;
             if slot.is_home() {
                 let id = self.build(call, home, whom, identity, &identity.bases)?;
                 fleet.note(slot.at, &key_reference(whom.1, &identity.key.digest));
@@ -64,6 +74,10 @@ impl ImageBuild {
         call.out.line(Stream::Stdout, format!("image `{}` is built on host `{}`", image.key, slot.name()).as_bytes());
         let mut bases = identity.bases.clone();
         for (reference, basis) in &mut bases {
+            // Of a base from outside, the home has the image for its own platform: the builder there pulls its own.
+            if whom.2.foreign.is_some() && basis.image.is_none() {
+                continue;
+            }
             self.bring(call, (home, &there, slot.name()), stack, reference, basis)?;
             fleet.note(slot.at, &identity.bases[reference].pin);
         }

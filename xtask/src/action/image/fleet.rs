@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::action::Failure;
@@ -47,6 +47,8 @@ pub(super) struct Fleet {
     home: usize,
     placement: Mutex<Placement>,
     changed: Condvar,
+    /// What the home runs programs of, once it was asked.
+    platforms: OnceLock<Vec<String>>,
 }
 
 /// A host that does not build (any more), and why.
@@ -90,11 +92,17 @@ type Met = Result<(Docker, Engine, Option<Reached>), Diagnostic>;
 
 impl Fleet {
     /// Finds the hosts that are meant and connects to them: `flag`, else the variables, else what tasks.yaml says, else
-    /// the one that the docker command line would use. That alone is not spoken to yet.
+    /// the one that the docker command line would use. That alone is not spoken to yet. `foreign` are platforms for which
+    /// hosts of theirs build, beside those of the home's.
     ///
     /// # Errors
     /// A host is unknown, or none can be reached.
-    pub(super) fn connect(known: Option<&Known>, flag: &[String], env: &Variables) -> Result<Self, Diagnostic> {
+    pub(super) fn connect(
+        known: Option<&Known>,
+        flag: &[String],
+        env: &Variables,
+        foreign: &[String],
+    ) -> Result<Self, Diagnostic> {
         let lookup = |name: &str| env.get(OsStr::new(name)).cloned();
         let home = lookup("HOME").map(PathBuf::from);
         let chosen = match known {
@@ -111,11 +119,11 @@ impl Fleet {
             let host = placement::Host::new(only.name.clone(), usize::MAX);
             return Ok(Self::of(vec![(host, Some(docker), None)], 0));
         }
-        Self::meet(&chosen, env)
+        Self::meet(&chosen, env, foreign)
     }
 
     /// Connects to all at once.
-    fn meet(chosen: &[HostEntry], env: &Variables) -> Result<Self, Diagnostic> {
+    fn meet(chosen: &[HostEntry], env: &Variables, foreign: &[String]) -> Result<Self, Diagnostic> {
         let met: Vec<Met> = std::thread::scope(|scope| {
             let threads: Vec<_> = chosen.iter().map(|entry| scope.spawn(|| reach(entry, env))).collect();
             let ended = |name: &str| Err(Diagnostic::error(format!("connecting to host `{name}` ended in a panic")));
@@ -124,7 +132,10 @@ impl Fleet {
             };
             threads.into_iter().zip(chosen).map(join).collect()
         });
-        let Some(home) = met.iter().position(Result::is_ok) else {
+        // What is built for another platform is not what people work with: its hosts help, as long as there are others.
+        let is_own = |met: &Met| met.as_ref().is_ok_and(|(_, engine, _)| !foreign.contains(&engine.platform()));
+        let home = met.iter().position(is_own).or_else(|| met.iter().position(Result::is_ok));
+        let Some(home) = home else {
             let mut problems = met.into_iter().filter_map(Result::err);
             let first = problems.next().unwrap_or_else(|| Diagnostic::error("no host was named"));
             return Err(problems.fold(first, |all, next| all.note(next.message)));
@@ -134,6 +145,9 @@ impl Fleet {
             let host = placement::Host::new(entry.name.clone(), entry.slots);
             match met {
                 Ok((docker, engine, reached)) if engine.platform() == platform => (Ok(()), host, Some(docker), reached),
+                Ok((docker, engine, reached)) if foreign.contains(&engine.platform()) => {
+                    (Ok(()), host.of_platform(&engine.platform()), Some(docker), reached)
+                }
                 Ok((_, engine, _)) => {
                     let why = format!("it is {}, and the images are for {platform}", engine.platform());
                     (Err(why), host, None, None)
@@ -160,7 +174,13 @@ impl Fleet {
             members.push(Member { name: host.name.clone(), docker, reached });
             hosts.push(host);
         }
-        Self { members, home, placement: Mutex::new(Placement::new(hosts)), changed: Condvar::new() }
+        Self {
+            members,
+            home,
+            placement: Mutex::new(Placement::new(hosts)),
+            changed: Condvar::new(),
+            platforms: OnceLock::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Placement> {
@@ -191,7 +211,12 @@ impl Fleet {
 
     /// What the docker command line must find in its environment to use the engine that holds everything.
     pub(super) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        self.members[self.home].reached.as_ref().map(Reached::variables).unwrap_or_default()
+        self.variables_of(self.home)
+    }
+
+    /// The same for one member.
+    pub(super) fn variables_of(&self, at: usize) -> Vec<(&'static str, OsString)> {
+        self.members[at].reached.as_ref().map(Reached::variables).unwrap_or_default()
     }
 
     /// Builds at once, of all hosts together; `None` where there is no limit.
@@ -202,14 +227,20 @@ impl Fleet {
         })
     }
 
-    /// Waits for a host that can build something on these images, and takes a slot of it.
+    /// Waits for a host that can build something on these images, and takes a slot of it. A platform is one that a host
+    /// was met for (see [`Fleet::host_for`]); without one it is that of the home.
     ///
     /// # Errors
     /// No host is left, or the run is to stop.
-    pub(super) fn take(&self, task: &str, needs: &[String], stop: &StopToken) -> Result<Slot<'_>, Failure> {
+    pub(super) fn take(
+        &self,
+        task: &str,
+        (needs, platform): (&[String], Option<&str>),
+        stop: &StopToken,
+    ) -> Result<Slot<'_>, Failure> {
         let mut placement = self.lock();
         loop {
-            match placement.take(needs) {
+            match placement.take(needs, platform) {
                 Place::On(at) => return Ok(Slot { fleet: self, at }),
                 Place::Nowhere => {
                     let all = Self::left_out_of(&placement);
@@ -224,6 +255,28 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// The host that builds for a platform which is not the home's, if there is one.
+    pub(super) fn host_for(&self, platform: &str) -> Option<(usize, Arc<str>, Docker)> {
+        let at = self.lock().host_for(platform)?;
+        let member = self.members.get(at)?;
+        Some((at, member.name.clone(), member.docker.clone()?))
+    }
+
+    /// Whether the engine that holds everything runs programs of this platform: its own, or by an emulator. It is asked
+    /// once.
+    pub(super) fn home_runs(&self, platform: &str) -> Result<bool, Diagnostic> {
+        let known = match self.platforms.get() {
+            Some(known) => known,
+            None => {
+                let home = self.home()?;
+                let mut found = home.build_platforms().map_err(Diagnostic::from)?;
+                found.push(home.engine().map_err(Diagnostic::from)?.platform());
+                self.platforms.get_or_init(|| found)
+            }
+        };
+        Ok(known.iter().any(|one| one == platform))
     }
 
     /// A member beside the home that has this image; only those are asked that are not left out.
@@ -254,7 +307,9 @@ impl Fleet {
         if self.members.len() < 2 || !self.has_lost(self.home) {
             return None;
         }
-        let others = self.others().into_iter().filter(|(at, ..)| !self.has_lost(*at)).map(|(_, name, _)| name);
+        let is_like_home = |at: usize| self.lock().hosts().get(at).is_some_and(|host| !host.is_foreign());
+        let others = self.others().into_iter().filter(|(at, ..)| is_like_home(*at) && !self.has_lost(*at));
+        let others = others.map(|(_, name, _)| name);
         let others: Vec<Arc<str>> = others.collect();
         let name = &self.members[self.home].name;
         let host = self.left_out().into_iter().find(|one| one.host == *name)?;

@@ -92,7 +92,7 @@ pub(super) fn read(
     let options = BuildOptions {
         args: stack.build_args(image, plan, &Args::new()),
         target: image.target.clone(),
-        platform: image.platforms.first().cloned(),
+        platform: plan.platform(image).map(str::to_owned),
         ..BuildOptions::default()
     };
     services.dockerfiles.read(text, options, (image, plan))
@@ -121,6 +121,13 @@ pub(super) struct Basis {
     pub image: Option<Arc<str>>,
     /// Where a registry has it, if it was not built here.
     pub published: Option<String>,
+}
+
+impl Basis {
+    /// The same base for a plan: which of the images behind its digest is meant for another platform, the builder finds.
+    fn on(self, plan: &Plan) -> Self {
+        if plan.foreign.is_some() { Self { id: None, ..self } } else { self }
+    }
 }
 
 /// What is known of images that were built or found before, by resource.
@@ -153,21 +160,24 @@ fn identify_with(
     let context = context(services, image, &dockerfile)?;
     let mut bases = BTreeMap::new();
     let image_at = stack.images.iter().position(|one| one.key == image.key).unwrap_or_default();
-    let plan_at = stack.plans.iter().position(|one| one.name == plan.name).unwrap_or_default();
+    let plan_at = stack.all_plans().position(|one| one.name == plan.name).unwrap_or_default();
     for used in graph.uses(image_at, plan_at) {
         let basis = match used.source {
-            Source::Image(parent) => parent_basis(services, (stack, graph), &stack.images[parent], plan, known, memo)?,
-            Source::Outside => outside_basis(services, &used.reference, known)?,
+            Source::Image(parent) => {
+                let parent = &stack.images[parent];
+                parent_basis(services, (stack, graph), parent, stack.plan_of_parent(parent, plan), known, memo)?
+            }
+            Source::Outside => outside_basis(services, &used.reference, known)?.on(plan),
         };
         bases.insert(used.reference.clone(), basis);
     }
     let args = stack.build_args(image, plan, &Args::new());
-    let key = key(image, &dockerfile, &context, &args, &bases);
+    let key = key((image, plan), &dockerfile, &context, &args, &bases);
     Ok(Identity { dockerfile, context, args, key, bases })
 }
 
 fn key(
-    image: &Image,
+    (image, plan): (&Image, &Plan),
     dockerfile: &Dockerfile,
     context: &Context,
     args: &Args,
@@ -180,15 +190,15 @@ fn key(
         dockerfile,
         context,
         args,
-        platform: image.platforms.first().map(String::as_str),
+        platform: plan.platform(image),
         options: &options,
         bases: &digests,
     })
 }
 
 /// What an image is apart from the files of its context.
-pub(super) fn frame(identity: &Identity, image: &Image) -> Digest {
-    key(image, &identity.dockerfile, &Context::default(), &identity.args, &identity.bases).digest
+pub(super) fn frame(identity: &Identity, image: &Image, plan: &Plan) -> Digest {
+    key((image, plan), &identity.dockerfile, &Context::default(), &identity.args, &identity.bases).digest
 }
 
 /// The Dockerfile as the task `render` left it, which comes before whoever asks; rendered here where it never ran.

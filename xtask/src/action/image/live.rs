@@ -130,7 +130,7 @@ impl EnvironmentLive {
         let (image, plan) = find(&stack, name)?;
         let identity = identity::identify(&self.0, (&stack, &graph), image, plan, call.resources)?;
         self.0.files.save();
-        let frame = identity::frame(&identity, image);
+        let frame = identity::frame(&identity, image, plan);
         let snapshot = Snapshot::new(&frame, &identity.context);
         let key = identity.key.digest;
         let found = docker.find_image(&key_reference(image, &key)).map_err(build::infra)?;

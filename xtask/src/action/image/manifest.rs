@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::build::{infra, published_tag};
 use super::inside::Inside;
+use super::platforms::{self, NO_RUNNER};
 use super::services::{Services, whole};
 use super::style::{Style, style};
-use super::{image_of, leftovers, published, render};
+use super::{image_of, leftovers, render};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::docker::Docker;
 use crate::graph::{Links, Need};
@@ -48,18 +49,29 @@ impl ActionType for ImageManifest {
         let image = image_of(&stack, "image_manifest", call.args)?;
         let taggers = taggers::of(&stack, &graph, image);
         let docker = self.0.docker().map_err(Failure::error)?;
-        leftovers::sweep(&self.0, &docker);
+        let asks = graph.inherited(&stack, image, |one| &one.info_cmds).next().is_some();
+        let is_told = asks || !taggers.is_empty();
         let none = Map::new();
         let built = call.resources.get(&*format!("image:{}", image.key));
         let plans = built.and_then(|values| values["plans"].as_object()).unwrap_or(&none);
         let (mut pages, mut given) = (Map::new(), Map::new());
-        for plan in stack.plans.iter().filter(|plan| image.is_in(&plan.name)) {
+        for plan in stack.plans_of(image) {
             let Some(id) = plans.get(&*plan.name).and_then(|values| values["id"].as_str()) else { continue };
-            published::fetch_built(&self.0, call, image, &plans[&*plan.name])?;
+            let runner = if is_told { platforms::runner(&self.0, plan)? } else { Some(platforms::home(&self.0)?) };
+            let Some(runner) = runner else {
+                platforms::tell(call, image, plan, "looked into", NO_RUNNER);
+                continue;
+            };
+            leftovers::sweep(&self.0, &runner.docker);
+            runner.fetch(&self.0, call, image, &plans[&*plan.name])?;
             let tag = published_tag(&self.0, &stack, image, plan)?;
+            let tag = match &plan.foreign {
+                Some(foreign) => tags::checked(tags::platform_tag(&tag, &foreign.platform))?,
+                None => tag,
+            };
             let reference = format!("{}:{tag}", tags::full_name(call.args["registry"].as_str(), image));
             let path = format!("manifests/{}", tags::manifest_file(&reference));
-            let inside = Inside::of(call, &docker, id);
+            let inside = Inside::of(call, &runner.docker, id);
             let said = match style(call.args)? {
                 Style::Datahub => Said::Anything(outputs(&inside, &stack, image)?),
                 Style::Jupyter => Said::Sections(sections_of(&inside, (&stack, &graph), image)?),

@@ -72,7 +72,7 @@ pub(super) fn mentions(services: &Services, stack: &Stack) -> Mentions {
 }
 
 fn mentions_of(services: &Services, stack: &Stack, image: &Image) -> Mentions {
-    let plans = || stack.plans.iter().filter(|plan| image.is_in(&plan.name));
+    let plans = || stack.plans_of(image);
     let name = |plan: &Plan| (image.key.clone(), plan.name.clone());
     let (file, rendered) = match identity::render_whole(services, stack, image) {
         Ok(found) => found,

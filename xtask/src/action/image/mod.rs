@@ -19,6 +19,7 @@ mod exchange;
 mod fleet;
 mod given;
 mod identity;
+mod indexes;
 mod inside;
 mod join;
 mod layers;
@@ -30,6 +31,7 @@ mod mentions;
 pub(crate) mod missed;
 mod monthly;
 mod origin;
+mod platforms;
 mod prune;
 mod publish;
 mod published;
@@ -48,6 +50,7 @@ mod test;
 mod untested;
 mod veil;
 mod wiki;
+mod wish;
 
 use std::sync::Arc;
 
@@ -98,7 +101,11 @@ pub(super) fn add_for_environments(actions: &mut ActionSet, services: &Arc<Servi
 
 /// Begins the names of the logs of an image in a plan.
 fn log_stem(stack: &Stack, image: &Image, plan: &str) -> String {
-    if stack.plans.len() == 1 { image.key.to_string() } else { format!("{}.{plan}", image.key) }
+    match plan.split_once('@') {
+        Some((_, platform)) if stack.plans.len() == 1 => format!("{}.{platform}", image.key),
+        None if stack.plans.len() == 1 => image.key.to_string(),
+        _ => format!("{}.{plan}", image.key),
+    }
 }
 
 /// The image that the argument `image` names.

@@ -3,68 +3,23 @@
 //! Content first, then version tags, which never move, then moving tags. Nothing that was not tested is pushed. Each
 //! push keeps a journal until it is done, so that what was cut short can be finished. Knows nothing of the graph.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::build;
 use super::services::{Services, whole};
+use super::{build, indexes};
 use crate::action::{Call, Failure};
 use crate::docker::{Docker, TransferEvent};
 use crate::model::{Diagnostic, Diagnostics, Digest, ImageRef, Reason, Stream};
-use crate::registry::publish::{self, Identity, Journal, Plan, Step, Unfinished, Wanted, WantedTag};
-use crate::stack::git::Git;
-use crate::stack::{self, Image, Stack, taggers, tags};
+use crate::registry::publish::{self, Identity, Journal, Plan, Step, Unfinished, Wanted, WantedIndex, WantedTag};
+use crate::stack::{self, Image, Stack, tags};
 use crate::store::STATE_DIR;
 
 /// The arguments that both actions take.
 pub(super) const ARGUMENTS: [&str; 4] = ["registry", "version", "message", "commits"];
 
-/// What shall be in the registry of one image: one entry per plan.
-pub(super) fn wanted(
-    services: &Services,
-    call: &Call<'_>,
-    stack: &Stack,
-    image: &Image,
-) -> Result<Vec<Wanted>, Failure> {
-    let registry = call.args["registry"].as_str();
-    let version = version(call)?;
-    let built = call.resources.get(&*format!("image:{}", image.key)).cloned().unwrap_or_default();
-    let mut wanted = Vec::new();
-    for plan in stack.plans.iter().filter(|plan| image.is_in(&plan.name)) {
-        let values = &built["plans"][&*plan.name];
-        let (Some(id), Some(key)) = (values["id"].as_str().and_then(Digest::parse), values["key"].as_str()) else {
-            return Err(Failure::error(
-                Diagnostic::error(format!("image `{}` was not built for plan `{}`", image.key, plan.name))
-                    .help(format!("cargo xtask test:{}", image.key)),
-            ));
-        };
-        refuse_untested(call, image, key)?;
-        let labels = description(services, call, image, version.as_ref())?;
-        let mut tags = names(services, call, stack, (image, plan))?;
-        if let [platform, _, ..] = &image.platforms[..] {
-            // An image of several platforms gets its plain tags when all of them are joined: nobody pulls half of it.
-            for name in &mut tags {
-                name.tag = tags::checked(tags::platform_tag(&name.tag, platform))?;
-            }
-        } else {
-            add_found(services, call, stack, (image, plan), &mut tags)?;
-        }
-        wanted.push(Wanted {
-            image: label(stack, image, plan),
-            name: tags::full_name(registry, image),
-            identity: Identity::Local(id),
-            anchor: Digest::parse(key).map(|key| tags::key_tag(&key)).unwrap_or_default(),
-            labels,
-            tested: Some(key.to_owned()),
-            tags,
-        });
-    }
-    Ok(wanted)
-}
-
-fn version(call: &Call<'_>) -> Result<Option<semver::Version>, Failure> {
+pub(super) fn version(call: &Call<'_>) -> Result<Option<semver::Version>, Failure> {
     let Some(text) = given(call, "version") else { return Ok(None) };
     semver::Version::parse(text).map(Some).map_err(|error| {
         Failure::error(Diagnostic::error(format!("`{text}` is no version such as 1.4.0")).cause(error))
@@ -83,7 +38,12 @@ pub(super) fn truth(call: &Call<'_>, name: &str) -> bool {
 
 /// An image in a plan, as people call it.
 pub(super) fn label(stack: &Stack, image: &Image, plan: &stack::Plan) -> String {
-    if stack.plans.len() == 1 { image.key.to_string() } else { format!("{} ({})", image.key, plan.name) }
+    match &plan.foreign {
+        Some(foreign) if stack.plans.len() == 1 => format!("{} ({})", image.key, foreign.platform),
+        Some(foreign) => format!("{} ({}, {})", image.key, foreign.plan, foreign.platform),
+        None if stack.plans.len() == 1 => image.key.to_string(),
+        None => format!("{} ({})", image.key, plan.name),
+    }
 }
 
 /// The tags of an image in a plan: its version, `latest`, and that of the commit or branch.
@@ -107,96 +67,13 @@ pub(super) fn names(
     Ok(names)
 }
 
-/// Adds the tags that taggers made of what the image holds, to those that move.
-fn add_found(
-    services: &Services,
-    call: &Call<'_>,
-    stack: &Stack,
-    (image, plan): (&Image, &stack::Plan),
-    names: &mut Vec<WantedTag>,
-) -> Result<(), Failure> {
-    let (_, graph) = services.stack().map_err(whole)?;
-    if taggers::of(stack, &graph, image).is_empty() {
-        return Ok(());
-    }
-    let Some(manifest) = call.resources.get(&*manifest_of(image)) else {
-        let problem = Diagnostic::error(format!("image `{}` has taggers, and nothing says what they found", image.key));
-        return Err(Failure::failed(problem.help("give a task the action `image_manifest` for each image")));
-    };
-    for tag in manifest["tags"][&*plan.name].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        match names.iter().find(|name| name.tag == tag) {
-            None => names.push(WantedTag { tag: tag.to_owned(), immutable: false }),
-            Some(name) if name.immutable => {
-                let label = label(stack, image, plan);
-                return Err(Failure::failed(
-                    Diagnostic::error(format!(
-                        "a tagger of image `{label}` makes `{tag}`, which is the tag of a version"
-                    ))
-                    .help("give the tags of the tagger a prefix, such as `python-$1`"),
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// What a push needs to know of an image with taggers.
-pub(super) fn manifest_of(image: &Image) -> String {
-    format!("manifest:{}", image.key)
-}
-
-/// The label that says what a release is: its version, the commits of named repositories, a message. Only where a
-/// message is given; the image itself is what was tested, and no Dockerfile is touched.
-fn description(
-    services: &Services,
-    call: &Call<'_>,
-    image: &Image,
-    version: Option<&semver::Version>,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let Some(message) = given(call, "message") else { return Ok(BTreeMap::new()) };
-    let mut parts = vec![match version {
-        Some(version) => format!("{}:{version}.", image.key),
-        None => format!("{}.", image.key),
-    }];
-    for (name, folder) in call.args["commits"].as_object().into_iter().flatten() {
-        let folder = folder.as_str().unwrap_or_default();
-        let commit = commit(services, folder).map_err(|why| {
-            Failure::error(Diagnostic::error(format!("commit of `{name}` cannot be read in `{folder}`")).cause(why))
-        })?;
-        parts.push(format!("{name}: {commit}"));
-    }
-    parts.push(format!("Message: {message}"));
-    Ok(BTreeMap::from([("org.opencontainers.image.description".to_owned(), parts.join(" | "))]))
-}
-
-/// The last commit of a repository on one line: hash, time, message.
-fn commit(services: &Services, folder: &str) -> Result<String, String> {
-    let git = Git::open(&services.root.join(folder), &services.env).map_err(|error| error.message)?;
-    let git = git.ok_or("there is no git repository")?;
-    let head = git.head().map_err(|error| error.message)?.ok_or("it has no commit")?;
-    let time = jiff::Timestamp::from_second(head.time).map(|time| time.to_string()).unwrap_or_default();
-    let lines: Vec<&str> = head.message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Ok(format!("{}, {time}, {}", head.hash, lines.join(", ")))
-}
-
-/// Nothing untested is pushed.
-fn refuse_untested(call: &Call<'_>, image: &Image, key: &str) -> Result<(), Failure> {
-    let message = match call.resources.get(&*format!("tested:{}", image.key)) {
-        None => format!("image `{}` is untested, and nothing untested is pushed", image.key),
-        Some(tested) if tested["tested"].get(key).is_none() => {
-            format!("image `{}` was tested with other content", image.key)
-        }
-        Some(_) => return Ok(()),
-    };
-    Err(Failure::failed(Diagnostic::error(message).help(format!("cargo xtask test:{}", image.key))))
-}
-
 /// The plan for what is wanted, against what the registry has now.
-pub(super) fn plan(services: &Services, wanted: &[Wanted]) -> Result<Plan, Failure> {
+pub(super) fn plan(services: &Services, wanted: &[Wanted], indexes: &[WantedIndex]) -> Result<Plan, Failure> {
     let seen =
         publish::observe(wanted, &services.registries()).map_err(|error| Failure::failed(error.to_diagnostic()))?;
-    publish::plan_push(wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))
+    let plan = publish::plan_push(wanted, &seen).map_err(|problems| Failure::failed(whole(Diagnostics(problems))))?;
+    indexes::refuse_taken(services, indexes)?;
+    Ok(Plan { indexes: indexes.to_vec(), ..plan })
 }
 
 /// What of a plan is not so yet, as reasons.
@@ -249,7 +126,7 @@ pub(super) fn carry_out(services: &Services, call: &Call<'_>, plan: &Plan) -> Re
     applied.map_err(|problem| {
         Failure::failed(problem.note("what was published so far is whole; the rest is known").help(RESUME))
     })?;
-    let after = self::plan(services, &plan.wanted)?;
+    let mut after = self::plan(services, &plan.wanted, &[])?;
     if let Some(step) = after.open().next() {
         return Err(Failure::failed(
             Diagnostic::error(format!("`{}` is not what was pushed", step.reference()))
@@ -257,9 +134,48 @@ pub(super) fn carry_out(services: &Services, call: &Call<'_>, plan: &Plan) -> Re
                 .help(RESUME),
         ));
     }
+    if !plan.indexes.is_empty() {
+        // The steps are done, and the push is not: a new journal says what is left.
+        let rest = Journal::create(&path, plan);
+        rest.map_err(|error| {
+            Failure::error(Diagnostic::error("the journal of the push cannot be written").cause(error))
+        })?;
+        after.indexes.clone_from(&plan.indexes);
+        join(services, call, &mut after)?;
+    }
     // Done: what is left of it is in the registry.
     let _ = std::fs::remove_file(&path);
     Ok(after)
+}
+
+/// Makes the indexes of a plan whose images are there; they are done steps of it then.
+fn join(services: &Services, call: &Call<'_>, plan: &mut Plan) -> Result<(), Failure> {
+    let helped = |failure: Failure| Failure { diagnostic: failure.diagnostic.help(RESUME), ..failure };
+    let found = indexes::look(services, &plan.indexes).map_err(helped)?;
+    let tell = &mut |line: &str| call.out.line(Stream::Stdout, format!("joined {line}").as_bytes());
+    indexes::put(&found, tell).map_err(helped)?;
+    plan.steps.extend(indexes::done(&found));
+    let (stack, _) = services.stack().map_err(whole)?;
+    for (image, of) in stack.pairs() {
+        let name = label(&stack, image, of);
+        let own: Vec<String> = plan.indexes.iter().filter(|index| index.image == name).flat_map(joined_names).collect();
+        services.ledger.note(&image.key, &of.name, |facts| facts.pushed.extend(own));
+    }
+    Ok(())
+}
+
+/// What of the indexes of a plan is not so yet; what is so becomes a done step of it.
+pub(super) fn note_joined(services: &Services, plan: &mut Plan) -> Result<Vec<Reason>, Failure> {
+    let found = indexes::look(services, &plan.indexes)?;
+    let reasons = indexes::reasons(&found);
+    if reasons.is_empty() {
+        plan.steps.extend(indexes::done(&found));
+    }
+    Ok(reasons)
+}
+
+fn joined_names(index: &WantedIndex) -> Vec<String> {
+    index.tags.iter().map(|tag| format!("{}:{}", index.name, tag.tag)).collect()
 }
 
 /// Keeps what was pushed of each image, for what the run leaves behind.
@@ -275,7 +191,8 @@ fn note(services: &Services, plan: &Plan, log: &[String], is_whole: bool) -> Res
 /// Keeps what the registry has of each image of a plan that is done: others tell of it, too.
 pub(super) fn note_found(services: &Services, plan: &Plan) -> Result<(), Failure> {
     of_each(services, plan, |image, of, wanted| {
-        services.ledger.note_found(&image.key, &of.name, references(wanted));
+        let joined = plan.indexes.iter().filter(|index| index.image == wanted.image).flat_map(joined_names);
+        services.ledger.note_found(&image.key, &of.name, references(wanted).into_iter().chain(joined).collect());
     })
 }
 

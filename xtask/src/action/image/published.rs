@@ -42,14 +42,19 @@ impl Silent {
 }
 
 /// Asks the registry for the image with this key. Whatever it cannot say definitely is no: then the image is built.
-pub(super) fn find(services: &Services, registry: Option<&str>, image: &Image, key: &Digest) -> Option<Published> {
+pub(super) fn find(
+    services: &Services,
+    registry: Option<&str>,
+    (image, plan): (&Image, &Plan),
+    key: &Digest,
+) -> Option<Published> {
     let registry = registry.filter(|registry| !registry.is_empty())?;
     let name = ImageRef { name: tags::full_name(Some(registry), image), tag: None, digest: None };
     let host = name.host().unwrap_or("docker.io").to_owned();
     if services.silent.is(&host) {
         return None;
     }
-    match look(services, &name, image, key) {
+    match look(services, &name, plan.platform(image), key) {
         Ok(found) => found,
         Err(error) => {
             if !matches!(error.kind, ErrorKind::NotFound { .. }) {
@@ -72,13 +77,18 @@ pub(super) fn last(services: &Services, registry: Option<&str>, image: &Image, p
     found.ok().flatten().map(|_| format!("{}:{tag}", name.name))
 }
 
-fn look(services: &Services, name: &ImageRef, image: &Image, key: &Digest) -> Result<Option<Published>, RegistryError> {
+fn look(
+    services: &Services,
+    name: &ImageRef,
+    platform: Option<&str>,
+    key: &Digest,
+) -> Result<Option<Published>, RegistryError> {
     let repository = services.quick_registries().open(name)?;
     let tag = tags::key_tag(key);
     if repository.digest(&tag)?.is_none() {
         return Ok(None);
     }
-    let found = repository.image(&tag, image.platforms.first().map(String::as_str))?;
+    let found = repository.image(&tag, platform)?;
     // The tag has the first digits only; the label says that it is it.
     let is_it = found.labels.get(KEY_LABEL).is_some_and(|label| *label == key.hex());
     let reference = format!("{}@{}", name.name, found.digest);

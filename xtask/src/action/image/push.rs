@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::services::{Services, whole};
+use super::wish::{self, Wish};
 use super::{image_of, publish};
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::{Links, Need};
@@ -31,7 +32,7 @@ impl ActionType for ImagePush {
         let need = |resource: String, dirties| Need { resource: resource.into(), dirties };
         let mut needs = vec![need(format!("image:{}", image.key), true), need(format!("tested:{}", image.key), false)];
         if !taggers::of(&stack, &graph, image).is_empty() {
-            needs.push(need(publish::manifest_of(image), true));
+            needs.push(need(wish::manifest_of(image), true));
         }
         // Parents are published first.
         needs.extend(
@@ -43,24 +44,26 @@ impl ActionType for ImagePush {
     fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "image_push", call.args)?;
-        let wanted = publish::wanted(&self.0, call, &stack, image)?;
-        observed(&self.0, &wanted)
+        observed(&self.0, &Wish::of(&self.0, call, &stack, &[image])?)
     }
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let (stack, _) = self.0.stack().map_err(whole)?;
         let image = image_of(&stack, "image_push", call.args)?;
-        let plan = publish::plan(&self.0, &publish::wanted(&self.0, call, &stack, image)?)?;
+        let wish = Wish::of(&self.0, call, &stack, &[image])?;
+        wish.tell_missing(call);
+        let plan = publish::plan(&self.0, &wish.wanted, &wish.indexes)?;
         let after = publish::carry_out(&self.0, call, &plan)?;
-        let remark = plan.is_done().then(|| "already in the registry".to_owned());
+        let remark = (plan.is_done() && plan.indexes.is_empty()).then(|| "already in the registry".to_owned());
         Ok(Done { result: None, values: publish::published(&after), remark })
     }
 }
 
 /// What the registry says of what is wanted.
-pub(super) fn observed(services: &Services, wanted: &[crate::registry::publish::Wanted]) -> Result<Observed, Failure> {
+pub(super) fn observed(services: &Services, wish: &Wish) -> Result<Observed, Failure> {
     let mut observed = Observed::default();
-    let plan = match crate::registry::publish::observe(wanted, &services.registries()) {
+    let wanted = &wish.wanted[..];
+    let mut plan = match crate::registry::publish::observe(wanted, &services.registries()) {
         Ok(seen) => crate::registry::publish::plan_push(wanted, &seen)
             .map_err(|problems| Failure::failed(whole(crate::model::Diagnostics(problems))))?,
         // It may be started by a setup task of this very task; if not, the run says what is wrong.
@@ -70,10 +73,14 @@ pub(super) fn observed(services: &Services, wanted: &[crate::registry::publish::
             return Ok(observed);
         }
     };
+    plan.indexes.clone_from(&wish.indexes);
     observed.forced = publish::reasons(&plan);
-    observed.satisfied = plan.is_done();
-    observed.values = plan.is_done().then(|| publish::published(&plan));
-    if plan.is_done() {
+    if plan.is_done() && !wish.indexes.is_empty() {
+        observed.forced = publish::note_joined(services, &mut plan)?;
+    }
+    observed.satisfied = observed.forced.is_empty();
+    observed.values = observed.satisfied.then(|| publish::published(&plan));
+    if observed.satisfied {
         publish::note_found(services, &plan)?;
     }
     Ok(observed)

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::build::infra;
 use super::leftovers;
+use super::platforms::Runner;
 use crate::action::{Call, Failure};
 use crate::docker::{ContainerSpec, Docker, ExecSpec};
 use crate::exec::{self, CommandSpec, Exit};
@@ -39,6 +40,8 @@ pub(super) struct Session<'a> {
     pub log: Log,
     /// Begins the name of the JUnit report.
     pub report: &'a str,
+    /// Where it is.
+    pub runner: &'a Runner,
 }
 
 /// Where tests of the work tree are in a container.
@@ -62,6 +65,8 @@ impl Session<'_> {
         argv.extend(folders.iter().map(|dir| dir.as_path().as_os_str().to_owned()));
         let port = Port::free();
         let mut env = self.call.env.to_vec();
+        env.retain(|(name, _)| self.runner.env.iter().all(|(own, _)| own != name));
+        env.extend(self.runner.env.iter().cloned());
         env.push(("TEST_IMAGE".into(), self.id.into()));
         env.push(("XTASK_RUN_ID".into(), format!("{}-{}", std::process::id(), self.call.task).into()));
         env.push(("XTASK_OWNER".into(), leftovers::owner().into()));

@@ -257,7 +257,7 @@ impl Services {
     }
 
     /// Of the platforms of an image, the one that is built here comes first: that of `XTASK_PLATFORM`, else that of this
-    /// machine, else the first of the spec.
+    /// machine, else the first of the spec. The others get plans of their own, unless the variable asks for one only.
     fn choose_platforms(&self, stack: &mut Stack) -> Result<(), Diagnostics> {
         let told = self.var("XTASK_PLATFORM").filter(|platform| !platform.is_empty());
         let own = match std::env::consts::ARCH {
@@ -277,6 +277,10 @@ impl Services {
                 ),
                 None => {}
             }
+        }
+        // Who asks for one platform means just that; an environment is made for the engine that it runs on.
+        if told.is_none() && !self.environments {
+            stack.add_foreign_plans();
         }
         if problems.is_empty() { Ok(()) } else { Err(Diagnostics(problems)) }
     }
@@ -362,7 +366,11 @@ impl Services {
             return Ok(fleet.clone());
         }
         let flag = self.flag.get().map(Vec::as_slice).unwrap_or_default();
-        let connected = Arc::new(Fleet::connect(self.hosts.get(), flag, &self.env)?);
+        // The platforms that matter are known once the stack is; what asks before that builds nothing of it.
+        let stack = self.stack.get().and_then(|stack| stack.as_ref().ok());
+        let foreign = stack.iter().flat_map(|(stack, _)| &stack.foreign).filter_map(|plan| plan.foreign.as_ref());
+        let foreign: Vec<String> = foreign.map(|foreign| foreign.platform.clone()).collect();
+        let connected = Arc::new(Fleet::connect(self.hosts.get(), flag, &self.env, &foreign)?);
         *fleet = Some(connected.clone());
         Ok(connected)
     }

@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::publish::{self, given, truth};
 use super::push::observed;
 use super::services::{Services, whole};
+use super::wish::Wish;
 use crate::action::{ActionType, Arguments, Call, Done, Failure, Observed};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, Diagnostics, Digest, Reason, Stream, words};
-use crate::registry::publish::{Plan, Step, Wanted};
+use crate::registry::publish::{Plan, Step};
 use crate::stack::{Image, taggers};
 
 pub(super) struct StackPush(pub(super) Arc<Services>);
@@ -44,13 +45,9 @@ fn mode(call: &Call<'_>) -> Result<Mode, Failure> {
 }
 
 impl StackPush {
-    fn wanted(&self, call: &Call<'_>) -> Result<Vec<Wanted>, Failure> {
+    fn wish(&self, call: &Call<'_>) -> Result<Wish, Failure> {
         let (stack, _) = self.0.stack().map_err(whole)?;
-        let mut wanted = Vec::new();
-        for image in &stack.images {
-            wanted.extend(publish::wanted(&self.0, call, &stack, image)?);
-        }
-        Ok(wanted)
+        Wish::of(&self.0, call, &stack, &stack.images.iter().collect::<Vec<_>>())
     }
 
     /// The plan of a file, made again against what the registry has now.
@@ -63,15 +60,18 @@ impl StackPush {
         if plan.v != 1 {
             return Err(wrong(format!("its version is {}, expected 1", plan.v)));
         }
-        let now = publish::plan(&self.0, &plan.wanted)?;
+        let now = publish::plan(&self.0, &plan.wanted, &plan.indexes)?;
         let moved = plan.moved_since(&now);
         if moved.is_empty() { Ok(now) } else { Err(Failure::failed(whole(Diagnostics(moved)))) }
     }
 
     fn write(&self, call: &Call<'_>, file: &std::path::Path) -> Result<Done, Failure> {
-        let plan = publish::plan(&self.0, &self.wanted(call)?)?;
-        for step in &plan.steps {
-            call.out.line(Stream::Stdout, step.to_string().as_bytes());
+        let wish = self.wish(call)?;
+        wish.tell_missing(call);
+        let plan = publish::plan(&self.0, &wish.wanted, &wish.indexes)?;
+        let steps = plan.steps.iter().map(ToString::to_string);
+        for line in steps.chain(plan.indexes.iter().map(ToString::to_string)) {
+            call.out.line(Stream::Stdout, line.as_bytes());
         }
         let text = serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n";
         std::fs::write(file, text).map_err(|error| {
@@ -83,7 +83,7 @@ impl StackPush {
     fn resume(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let mut finished = 0;
         for (_, journal) in publish::unfinished(call.root)? {
-            let plan = publish::plan(&self.0, &journal.plan.wanted)?;
+            let plan = publish::plan(&self.0, &journal.plan.wanted, &journal.plan.indexes)?;
             publish::carry_out(&self.0, call, &plan)?;
             finished += 1;
         }
@@ -101,8 +101,13 @@ fn summary(plan: &Plan) -> String {
     let uploads = count(|step| matches!(step, Step::Upload { .. }));
     let tags = count(|step| matches!(step, Step::Tag { .. }));
     let done = count(|step| matches!(step, Step::Done { .. }));
+    let joins = match plan.indexes.len() {
+        0 => String::new(),
+        1 => ", 1 index to join".to_owned(),
+        count => format!(", {count} indexes to join"),
+    };
     format!(
-        "{} to upload, {} to write, {done} right already",
+        "{} to upload, {} to write, {done} right already{joins}",
         words::count(uploads, "image"),
         words::count(tags, "tag")
     )
@@ -143,9 +148,9 @@ impl ActionType for StackPush {
     fn observe(&self, call: &Call<'_>) -> Result<Observed, Failure> {
         let told = |what: &str| Reason::UptodateFalse { item: what.to_owned() };
         match mode(call)? {
-            Mode::Push => observed(&self.0, &self.wanted(call)?),
+            Mode::Push => observed(&self.0, &self.wish(call)?),
             Mode::Plan(_) => {
-                self.wanted(call)?;
+                self.wish(call)?;
                 Ok(Observed { forced: vec![told("plan")], ..Observed::default() })
             }
             Mode::Apply(_) => Ok(Observed { forced: vec![told("apply")], ..Observed::default() }),
@@ -155,14 +160,19 @@ impl ActionType for StackPush {
 
     fn run(&self, call: &Call<'_>) -> Result<Done, Failure> {
         let plan = match mode(call)? {
-            Mode::Push => publish::plan(&self.0, &self.wanted(call)?)?,
+            Mode::Push => {
+                let wish = self.wish(call)?;
+                wish.tell_missing(call);
+                publish::plan(&self.0, &wish.wanted, &wish.indexes)?
+            }
             Mode::Apply(file) => self.read(&file)?,
             Mode::Plan(file) => return self.write(call, &file),
             Mode::Resume => return self.resume(call),
         };
         publish::remind(call, &plan)?;
         let after = publish::carry_out(&self.0, call, &plan)?;
-        let remark = if plan.is_done() { "already in the registry".to_owned() } else { summary(&plan) };
+        let is_done = plan.is_done() && plan.indexes.is_empty();
+        let remark = if is_done { "already in the registry".to_owned() } else { summary(&plan) };
         Ok(Done { result: None, values: publish::published(&after), remark: Some(remark) })
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::platforms::{self, NO_RUNNER, Runner};
 use super::pytest::{Ending, Session};
 use super::services::{Services, whole};
-use super::{image_of, leftovers, log_stem, published};
+use super::{image_of, leftovers, log_stem};
 use crate::action::{ActionType, Arguments, Call, Done, Failure};
 use crate::graph::{Links, Need};
 use crate::model::{Diagnostic, RepoPath};
@@ -109,6 +110,12 @@ impl ImageTest {
         rounds
     }
 
+    /// Whether there are tests in the image itself, which is what this action runs.
+    fn has_workflow(&self, image: &Image, args: &Value) -> bool {
+        let is_there = || self.0.root.join(image.dir.as_path()).join("workflow_tests").is_dir();
+        self.1 == Kind::Workflow && (args["path"].is_string() || is_there())
+    }
+
     /// Everything against one image; how each round ended.
     fn test(
         &self,
@@ -118,25 +125,21 @@ impl ImageTest {
     ) -> Result<Vec<(Log, Ending)>, Failure> {
         let args = session.call.args;
         let inside = args["where"].as_str() == Some("container");
-        if let Ok(docker) = self.0.docker() {
-            leftovers::sweep(&self.0, &docker);
-        }
+        let docker = &session.runner.docker;
+        leftovers::sweep(&self.0, docker);
         let mut ended = Vec::new();
         for round in rounds {
             let session = Session { log: round.log, report: round.report, ..*session };
             let ending = if inside {
-                let docker = self.0.docker().map_err(Failure::error)?;
-                session.in_container(&docker, &round.folders, &settings(stack))?
+                session.in_container(docker, &round.folders, &settings(stack))?
             } else {
                 session.on_host(&round.folders)?
             };
             ended.push((round.log, ending));
         }
-        let has_workflow = self.0.root.join(image.dir.as_path()).join("workflow_tests").is_dir();
-        if self.1 == Kind::Workflow && (has_workflow || args["path"].is_string()) {
-            let docker = self.0.docker().map_err(Failure::error)?;
+        if self.has_workflow(image, args) {
             let path = args["path"].as_str().unwrap_or(WORKFLOW);
-            ended.push((Log::WorkflowTests, session.in_image(&docker, path)?));
+            ended.push((Log::WorkflowTests, session.in_image(docker, path)?));
         }
         Ok(ended)
     }
@@ -193,15 +196,18 @@ impl ActionType for ImageTest {
                     .help("give a task the action `image_build` for it"),
             ));
         }
+        let has_tests = !rounds.is_empty() || self.has_workflow(image, call.args);
         let (mut passed, mut failed, mut found) = (Map::new(), BTreeSet::new(), false);
         let mut done: HashMap<String, Vec<(Log, Ending)>> = HashMap::new();
         for (plan, values) in plans {
             let (Some(id), Some(key)) = (values["id"].as_str(), values["key"].as_str()) else { continue };
             // Plans may share an image.
             if !done.contains_key(id) {
-                published::fetch_built(&self.0, call, image, values)?;
+                let Some(runner) = self.runner(call, (&stack, image), plan, has_tests)? else { continue };
+                runner.fetch(&self.0, call, image, values)?;
                 let stem = log_stem(&stack, image, plan);
-                let session = Session { call, image, plan, stem: &stem, id, log: Log::BasicTests, report: "tests" };
+                let log = Log::BasicTests;
+                let session = Session { call, image, plan, stem: &stem, id, log, report: "tests", runner: &runner };
                 done.insert(id.to_owned(), self.test(&session, (&stack, image), &rounds)?);
             }
             let ended = &done[id];
@@ -223,6 +229,25 @@ impl ActionType for ImageTest {
 }
 
 impl ImageTest {
+    /// The engine on which the image of a plan is tested. `None` is told: then the image stays untested.
+    fn runner(
+        &self,
+        call: &Call<'_>,
+        (stack, image): (&Stack, &Image),
+        plan: &str,
+        has_tests: bool,
+    ) -> Result<Option<Runner>, Failure> {
+        let Some(plan) = stack.all_plans().find(|one| *one.name == *plan) else { return Ok(None) };
+        if !has_tests {
+            return platforms::home(&self.0).map(Some);
+        }
+        let runner = platforms::runner(&self.0, plan)?;
+        if runner.is_none() {
+            platforms::tell(call, image, plan, "tested", NO_RUNNER);
+        }
+        Ok(runner)
+    }
+
     fn note(&self, image: &Image, plan: &str, ended: &[(Log, Ending)]) {
         self.0.ledger.note(&image.key, &plan.into(), |facts| {
             for (log, ending) in ended {

@@ -15,6 +15,7 @@ mod syntax;
 mod tarball;
 mod tree;
 mod words;
+mod workers;
 
 pub use classic::DOCKERFILE as CLASSIC_DOCKERFILE;
 pub use layout::{CONTEXT, DOCKERFILE, lay_out};

@@ -113,7 +113,7 @@ mod tests {
             reference: format!("h.x/a:{number}"),
             digest: Digest::of(&[number]),
         };
-        Plan { v: 1, wanted: Vec::new(), steps: vec![step(0), step(1)] }
+        Plan { v: 1, wanted: Vec::new(), steps: vec![step(0), step(1)], indexes: Vec::new() }
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn empty(file: &str, dir: RepoPath) -> Stack {
         form: Form::Current,
         images: Vec::new(),
         plans: Vec::new(),
+        foreign: Vec::new(),
         bases: Vec::new(),
         build_args: Args::new(),
         info_cmds: Vec::new(),

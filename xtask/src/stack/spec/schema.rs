@@ -151,7 +151,7 @@ fn image() -> Value {
             "prune": flag("Remove it from the engine when it is done"),
             "prepull": flag("With `cache_to`: take what was published last as cache, too; true unless given"),
             "target": text("The stage to build"),
-            "platforms": texts("such as `linux/amd64`; that of the engine unless given"),
+            "platforms": texts("such as `linux/amd64`; that of the engine unless given. Several are built, tested and published as one"),
             "network": text("Of the RUN steps"),
             "labels": args("More labels"),
             "cache_from": texts("References whose cache the builder may use"),
