@@ -3,9 +3,10 @@
 //!
 //! `cargo bench --bench stack [-- PART…]`, where a part is `plan` (500 images with 20 000 context files, nothing changed),
 //! `diamond` (12 images, new for every builder), `shipped` (`build-stack` of this repository beside a loop of fully cached
-//! builds) or `contexts` (50 000 files or one large one); all of them by default. `contexts FILES MEGABYTES ROUNDS` are
-//! its sizes. The peer is the command line of `DOCKER`, which must be one with BuildKit; `STACK_BENCH_PROGRAM` names
-//! another build of the program than the bench's own. What is built is labelled `xtask.bench` and removed at the end.
+//! builds), `contexts` (50 000 files or one large one) or `memory` (what serving these takes; fails where it is too much);
+//! all of them by default. `contexts FILES MEGABYTES ROUNDS` and `memory FILES MEGABYTES` are their sizes. The peer is the
+//! command line of `DOCKER`, which must be one with BuildKit; `STACK_BENCH_PROGRAM` names another build of the program
+//! than the bench's own. What is built is labelled `xtask.bench` and removed at the end.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 #[path = "stack/contexts.rs"]
@@ -22,7 +23,10 @@ mod program;
 mod shipped;
 
 fn main() {
-    let known = ["plan", "diamond", "shipped", "contexts"];
+    if contexts::memory::is_child() {
+        return;
+    }
+    let known = ["plan", "diamond", "shipped", "contexts", "memory"];
     let words: Vec<String> = std::env::args().skip(1).filter(|word| known.contains(&word.as_str())).collect();
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let wants = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
@@ -37,7 +41,9 @@ fn main() {
     if wants("shipped") {
         shipped::table();
     }
-    // Last: the peak memory of a process counts what its parent held when it was started.
+    if wants("memory") {
+        contexts::memory_table(&numbers);
+    }
     if wants("contexts") {
         contexts::table(&numbers);
     }

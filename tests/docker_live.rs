@@ -7,6 +7,7 @@ mod docker_live {
     mod builds;
     mod builds_end;
     mod containers;
+    mod memory;
     mod registries;
     mod tls;
 }

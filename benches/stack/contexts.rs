@@ -4,6 +4,9 @@
 //! Builds 50 000 small files and one large one, with `COPY .` and with `COPY` of one file: new content (cold), nothing
 //! changed, one file changed. It fills the build cache of the engine of `DOCKER_HOST`; the images are removed.
 
+#[path = "memory.rs"]
+pub mod memory;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -157,13 +160,6 @@ fn processor() -> (f64, f64) {
     (ticks(11) + ticks(12), ticks(13) + ticks(14))
 }
 
-/// Bytes of memory that this process had at most.
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -250,5 +246,10 @@ pub fn table(numbers: &[usize]) {
             }
         }
     }
-    println!("peak memory of this process: {} MiB", peak_memory() >> 20);
+}
+
+/// What serving takes, with the same sizes.
+pub fn memory_table(numbers: &[usize]) {
+    let number = |at: usize, default: usize| numbers.get(at).copied().unwrap_or(default);
+    memory::table(number(0, 50_000), number(1, 500) << 20);
 }
