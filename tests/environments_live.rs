@@ -18,6 +18,7 @@ mod environments_live {
     mod kept;
     mod lab;
     mod live;
+    mod python;
     mod scripts;
     mod terminal;
 }

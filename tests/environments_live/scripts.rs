@@ -143,7 +143,7 @@ fn everything_wrong_with_the_words_is_told_before_anything_is_built() {
 #[test]
 fn a_python_script_runs_with_the_python_of_the_image() {
     let lab = Lab::new("python");
-    // A stand-in shows what it is given: an image with a real Python takes minutes.
+    // A stand-in shows what it is given; `python.rs` has a real one.
     let name = lab.name();
     let file = format!("environments/{name}/Dockerfile_{name}");
     let text = std::fs::read_to_string(lab.path(&file)).expect("a Dockerfile");
