@@ -73,7 +73,7 @@ fn main() {
         let word = format!("true {round}");
         cold.push(time(xtask(root, &["--fresh", "-c", &word])));
         run.push(time(docker(&["run", "--rm", "--init", "--entrypoint", "sh", &image, "-c", &word])));
-        // Somebody whom the image does not know: an entry in its list of users and folders of his own.
+        // Somebody whom the image does not know: a list of users with him in it, and folders of his own.
         other.push(time(xtask(root, &["--fresh", "--user", "4242", "-c", &word])));
         let words = ["run", "--rm", "--init", "--user", "4242", "--entrypoint", "sh", &image, "-c", &word];
         run_other.push(time(docker(&words)));

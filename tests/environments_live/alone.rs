@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::lab::{Lab, containers_of, docker, wait_for};
 use crate::support::LABEL;
+use crate::support::spare::Spare;
 
 #[test]
 fn streams_words_input_and_exit_codes_are_those_of_the_script() {
@@ -94,6 +95,65 @@ fn the_folders_are_there_whoever_runs_it_and_whatever_the_image_is_like() {
     let refused = lab.run(&["--fresh", "-c", "mkdir /other/new 2>/dev/null || echo refused; stat -c %u /xtask/runs"]);
     assert_eq!(refused.fine().text(), "refused\n0\n");
     assert!(containers_of(&name).is_empty());
+}
+
+/// The folders of this machine that are mounted in containers.
+fn mounted(lab: &Lab) -> Vec<std::path::PathBuf> {
+    let clients = std::fs::read_dir(lab.path("cache/leases")).into_iter().flatten().flatten();
+    let found = clients.flat_map(|client| std::fs::read_dir(client.path()).expect("a folder").flatten());
+    found.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "run")).collect()
+}
+
+#[test]
+fn a_folder_that_was_mounted_goes_with_its_container_however_that_ends() {
+    let lab = Lab::new("alonemount");
+    let name = lab.name();
+    let text = "echo x > \"$RUN_RESULT_DIR/x\"; mkdir \"$HOME/shut\"; echo y > \"$HOME/shut/y\"; chmod 0 \"$HOME/shut\"; \
+        echo \"$RUN_ID\"; exit 5";
+    let said = lab.run(&["--fresh", "--user", "4242", "-c", text]);
+    assert_eq!(said.code, 5, "{}", said.err);
+    let result = lab.path(".xtask/runs").join(said.text().trim()).join("result/x");
+    assert_eq!(std::fs::read_to_string(result).expect("a result"), "x\n");
+    assert_eq!(mounted(&lab), [] as [std::path::PathBuf; 0]);
+
+    let mut command =
+        lab.command(&["env", "run", &name, "--fresh", "--user", "4242", "-c", "echo z > $HOME/z; sleep 300"]);
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("the program");
+    wait_for("it writes", || mounted(&lab).iter().any(|folder| folder.join("home/z").exists()));
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+    assert_eq!(mounted(&lab).len(), 1);
+    lab.say(&["env", "gc"]).fine();
+    assert_eq!(mounted(&lab), [] as [std::path::PathBuf; 0]);
+    assert!(containers_of(&name).is_empty());
+}
+
+#[test]
+fn an_engine_that_cannot_mount_our_folders_gets_them_by_an_archive() {
+    let spare = Spare::start();
+    for (word, hide) in [
+        // As where the engine's socket was handed into a container.
+        ("alonehidden", "mount -t tmpfs none CACHE"),
+        ("alonereadonly", "mount --bind CACHE CACHE && mount -o remount,bind,ro CACHE"),
+    ] {
+        let mut lab = Lab::new(word);
+        lab.env.insert("DOCKER_HOST".to_owned(), spare.url());
+        lab.say(&["env", "build", &lab.name()]).fine();
+        std::fs::create_dir_all(lab.path("cache")).expect("a folder");
+        spare.inside(&hide.replace("CACHE", &lab.path("cache").display().to_string()));
+        for _ in 0..2 {
+            let text = "echo x > \"$HOME/x\"; echo y > \"$RUN_RESULT_DIR/y\"; id -un";
+            let said = lab.run(&["--fresh", "--user", "4242", "-c", text]).fine();
+            assert_eq!(said.text(), "caller\n", "{word}");
+            assert!(said.err.contains("note: results are in "), "{word}: {}", said.err);
+        }
+        let users = std::fs::read_dir(lab.path("cache/users")).expect("a folder").flatten();
+        let known = users.filter(|entry| entry.path().extension().is_some_and(|kind| kind == "archive")).count();
+        assert_eq!(known, 1, "{word}: it is written down, so that the next run does not try");
+        assert_eq!(spare.says(&["ps", "--all", "--quiet"]), "", "{word}");
+        assert_eq!(mounted(&lab), [] as [std::path::PathBuf; 0], "{word}");
+        spare.inside(&format!("umount {}", lab.path("cache").display()));
+    }
 }
 
 #[test]

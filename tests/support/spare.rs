@@ -86,6 +86,15 @@ impl Spare {
         near.parse().expect("an address")
     }
 
+    /// Runs a shell command among the mounts that the engine sees.
+    #[allow(dead_code, reason = "not every test target needs it")]
+    pub fn inside(&self, command: &str) {
+        let pid = self.child.id().to_string();
+        let words = ["--target", &pid, "--mount", "sh", "-c", command];
+        let done = Command::new("nsenter").args(words).output().expect("nsenter");
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

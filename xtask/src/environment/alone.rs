@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::lease;
 use super::pool::{self, Main, Pool, Used};
 use super::run::{Attempt, Listener, Outcome, Report, Trouble};
 use super::script::Record;
@@ -33,10 +34,15 @@ pub(super) fn run(
 ) -> Result<Report, Diagnostic> {
     let start = Instant::now();
     // Files can only be copied to a folder that is there.
-    let mut ended = once(attempt, pool, attempt.job.uploads.is_empty(), listener, stop);
+    let mut was_mounted = false;
+    let mut ended = once(attempt, pool, attempt.job.uploads.is_empty(), &mut was_mounted, listener, stop);
     if matches!(ended, Err(Trouble::NoPlace(_))) {
-        // An image may be such that not even root can make a folder in it.
-        ended = once(attempt, pool, false, listener, stop);
+        // An image may be such that not even root can make a folder in it, and an engine such that what is the
+        // caller's here is not his there.
+        ended = once(attempt, pool, false, &mut false, listener, stop);
+        if was_mounted && ended.is_ok() {
+            pool.cannot_mount();
+        }
     }
     let report =
         |outcome, results| Report { outcome, seconds: start.elapsed().as_secs_f64(), is_recycled: false, results };
@@ -52,21 +58,23 @@ fn once(
     attempt: &Attempt<'_>,
     pool: &Pool<'_>,
     makes_folders: bool,
+    was_mounted: &mut bool,
     listener: Listener<'_>,
     stop: &StopToken,
 ) -> Result<(Outcome, Option<Unpacked>), Trouble> {
     let Attempt { wanted, job, .. } = attempt;
-    let mark = pool::token();
+    let mark = lease::token();
     let set = |spec: &mut ContainerSpec, home: &str| {
         spec.entrypoint = Some(attempt.words(&mark));
         spec.env = attempt.env(home);
         // As where it is a command in a container that is kept.
-        spec.env.insert(MARK.to_owned(), pool::token());
+        spec.env.insert(MARK.to_owned(), lease::token());
         spec.stdin = job.work.input().map(<[u8]>::to_vec);
         spec.timeout = job.timeout;
         spec.is_unlogged = true;
     };
     let (used, spec) = pool.prepare(wanted, &Main { set: &set, makes_folders }, stop).map_err(Trouble::Told)?;
+    *was_mounted = used.has_folder;
     let ended = go(attempt, &used, &spec, &mark, listener, stop);
     let finished = ended.and_then(|(outcome, record)| attempt.fetch(&used, outcome, record, stop));
     pool.end(used);
@@ -91,7 +99,8 @@ fn go(
         }),
         Err(error @ (DockerError::Cancelled | DockerError::Unreachable { .. })) => Err(error),
         Err(error) if never_ran(attempt, used) => {
-            return Err(Trouble::Told(pool::not_started(attempt.wanted, error)));
+            let problem = pool::not_started(attempt.wanted, error);
+            return Err(if used.has_folder { Trouble::NoPlace(problem) } else { Trouble::Told(problem) });
         }
         Err(error) => return Err(Trouble::Gone(error.to_string())),
     };

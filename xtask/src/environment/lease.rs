@@ -1,9 +1,10 @@
 //! Who uses a container: a locked file for each. The system frees the lock when its holder dies in whatever way; what
-//! the file says then tells whether the holder had finished. Knows no engine: the engine's labels say what exists.
+//! the file says then tells whether the holder had finished. A container may have a folder of this machine, which goes
+//! with its lease. Knows no engine: the engine's labels say what exists.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,9 +81,30 @@ impl Lease {
         self.write(&format!("idle {}\n", now()))
     }
 
-    /// The container is gone.
+    /// The container is gone. Its folder goes first: as long as there is a lease, somebody will try again.
     pub fn end(self) -> io::Result<()> {
+        remove_all(&folder_of(&self.path))?;
         std::fs::remove_file(&self.path)
+    }
+
+    /// A folder for the container: what stands in every container at `/xtask`, made for this user.
+    pub fn folder(&self, (uid, gid): (u32, u32)) -> io::Result<PathBuf> {
+        let folder = folder_of(&self.path);
+        let make = |path: &Path, mode: u32| -> io::Result<()> {
+            DirBuilder::new().mode(0o700).create(path)?;
+            // Whatever the caller's mask is.
+            std::fs::set_permissions(path, Permissions::from_mode(mode))
+        };
+        make(&folder, 0o1777)?;
+        for name in ["runs", "home"] {
+            let path = folder.join(name);
+            make(&path, 0o755)?;
+            if path.metadata()?.uid() != uid {
+                // It was made here a moment ago, and nothing is in it.
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid))?;
+            }
+        }
+        Ok(folder)
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
@@ -90,6 +112,47 @@ impl Lease {
         self.file.set_len(0)?;
         self.file.write_all(text.as_bytes())
     }
+}
+
+/// The names of the leases in a folder of them.
+pub fn tokens(dir: &Path) -> io::Result<Vec<String>> {
+    let names = std::fs::read_dir(dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| !name.contains('.')).collect())
+}
+
+fn folder_of(lease: &Path) -> PathBuf {
+    lease.with_extension("run")
+}
+
+/// Removes a folder, also where somebody has closed folders in it. One that is not there is fine.
+fn remove_all(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_all(dir)?;
+            std::fs::remove_dir_all(dir)
+        }
+        result => result,
+    }
+}
+
+fn open_all(dir: &Path) -> io::Result<()> {
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A name that nothing else has.
+pub fn token() -> String {
+    let mut bytes = [0_u8; 8];
+    let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).is_ok();
+    let number = if random { u64::from_le_bytes(bytes) } else { u64::from(std::process::id()) ^ now() };
+    format!("{number:016x}")
 }
 
 pub fn now() -> u64 {
@@ -139,5 +202,21 @@ mod tests {
         assert!(matches!(lease.found, Use::Idle { .. }));
         lease.end().unwrap();
         assert!(matches!(Lease::try_take(dir.path(), "a").unwrap(), Tried::Missing));
+    }
+
+    #[test]
+    fn the_folder_of_a_lease_goes_with_it_whatever_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let lease = Lease::create(dir.path(), "a", "run 1").unwrap();
+        let folder = lease.folder(own).unwrap();
+        assert_eq!(folder.metadata().unwrap().mode() & 0o7777, 0o1777);
+        assert_eq!(folder.join("home").metadata().unwrap().mode() & 0o7777, 0o755);
+        std::fs::create_dir_all(folder.join("runs/closed/deep")).unwrap();
+        std::fs::write(folder.join("runs/closed/deep/file"), "").unwrap();
+        std::fs::set_permissions(folder.join("runs/closed"), Permissions::from_mode(0o0)).unwrap();
+        assert_eq!(tokens(dir.path()).unwrap(), ["a"]);
+        lease.end().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -4,6 +4,7 @@ mod alone;
 pub mod catalog;
 pub mod evict;
 mod facts;
+mod fill;
 pub mod folders;
 mod lease;
 pub mod live;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::facts::{self, Facts};
+use super::fill::{self, Case, Fill};
 use super::folders::Folders;
-use super::lease::{self, Lease, Tried, Use};
+use super::lease::{self, Lease, Tried, Use, token};
 use super::live::NAME_START;
 use super::options::{Options, Security};
-use super::{script, transfer, user};
+use super::user;
 use crate::docker::containers::{Bind, ContainerSummary, Health};
 use crate::docker::{ContainerSpec, ContainerState, Docker, DockerError, ExecSpec};
 use crate::model::{Diagnostic, Digest, StopToken};
@@ -54,6 +55,8 @@ pub struct Used {
     pub id: String,
     pub home: String,
     pub is_recycled: bool,
+    /// A folder of this machine is mounted in it.
+    pub(super) has_folder: bool,
     lease: Lease,
 }
 
@@ -150,7 +153,7 @@ impl<'a> Pool<'a> {
             let is_live = container.name.starts_with(NAME_START);
             let usable = found.is_none() && !fresh && !is_live && label(KEY_LABEL) == Some(wanted.key);
             if usable && let Some((id, home)) = self.reuse(&container, wanted)? {
-                found = Some(Used { id, home, is_recycled: true, lease });
+                found = Some(Used { id, home, is_recycled: true, has_folder: false, lease });
                 continue;
             }
             let same = label(NAME_LABEL) == Some(wanted.name) && label(PROJECT_LABEL) == Some(wanted.project);
@@ -224,12 +227,7 @@ impl<'a> Pool<'a> {
 
     /// Removes the leases of containers that are gone.
     fn forget_leases(&self) -> Result<(), Diagnostic> {
-        let files: Vec<String> = std::fs::read_dir(&self.leases)
-            .map_err(lease_failed)?
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        for token in files {
+        for token in lease::tokens(&self.leases).map_err(lease_failed)? {
             // Who makes a container holds its lease before.
             if let Tried::Got(lease) = Lease::try_take(&self.leases, &token).map_err(lease_failed)? {
                 let label = format!("{LEASE_LABEL}={token}");
@@ -295,8 +293,11 @@ impl<'a> Pool<'a> {
     ) -> Result<(Used, ContainerSpec), Diagnostic> {
         let token = token();
         let lease = Lease::create(&self.leases, &token, wanted.purpose).map_err(lease_failed)?;
-        match self.make(wanted, &token, main, stop) {
-            Ok((id, home, spec)) => Ok((Used { id, home, is_recycled: false, lease }, spec)),
+        match self.make(wanted, &token, &lease, main, stop) {
+            Ok((id, home, spec)) => {
+                let has_folder = !spec.folders.is_empty();
+                Ok((Used { id, home, is_recycled: false, has_folder, lease }, spec))
+            }
             Err((id, problem)) => {
                 match id {
                     Some(id) => self.remove(&id, lease),
@@ -313,6 +314,7 @@ impl<'a> Pool<'a> {
         &self,
         wanted: &Wanted<'_>,
         token: &str,
+        lease: &Lease,
         main: Option<&Main<'_>>,
         stop: &StopToken,
     ) -> Result<(String, String, ContainerSpec), (Option<String>, Diagnostic)> {
@@ -342,13 +344,26 @@ impl<'a> Pool<'a> {
         if let Some(main) = main {
             (main.set)(&mut spec, &home);
         }
-        let id = self.docker.create(&spec).map_err(|error| early(error.into()))?;
+        let is_alone = main.is_some_and(|main| main.makes_folders);
+        let (is_stranger, may_mount) = (passwd.is_some(), self.may_mount());
+        let mut fill = Case { options: wanted.options, is_stranger, is_alone, may_mount }.fill();
+        if let (Fill::Mount, Some(owner)) = (fill, owner) {
+            let folder = lease.folder(owner);
+            let mounted = folder.and_then(|folder| fill::mount(&mut spec, folder, passwd.as_deref(), &self.users));
+            mounted.map_err(|error| early(lease_failed(error)))?;
+        }
+        let mut created = self.docker.create(&spec);
+        if created.is_err() && fill == Fill::Mount {
+            // An engine whose socket is here need not see the files that are here.
+            (fill, spec.folders) = (Fill::Archive, Vec::new());
+            created = self.docker.create(&spec);
+            created.as_ref().map(|_| self.cannot_mount()).ok();
+        }
+        let id = created.map_err(|error| early(error.into()))?;
         let late = |problem: Diagnostic| (Some(id.clone()), problem);
-        // Files in a container that does not run cost the engine a mount.
-        let makes_folders = main.is_some_and(|main| main.makes_folders);
-        if !(makes_folders && passwd.is_none() && owner.is_some_and(|(uid, _)| uid == 0)) {
+        if fill == Fill::Archive {
             let (folder, archive) =
-                skeleton(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
+                fill::archive(owner, passwd.as_deref(), strict).map_err(|error| late(lease_failed(error)))?;
             let filled = self.docker.upload(&id, folder, Box::new(std::io::Cursor::new(archive)), stop);
             filled.map_err(|error| late(error.into()))?;
         }
@@ -357,6 +372,16 @@ impl<'a> Pool<'a> {
             self.await_ready(&id, wanted, stop).map_err(late)?;
         }
         Ok((id, home, spec))
+    }
+
+    /// Whether the engine can mount folders of this machine: it was not seen that it cannot.
+    fn may_mount(&self) -> bool {
+        self.is_here && !self.users.join(format!("{}.archive", self.client)).exists()
+    }
+
+    /// Writes down that it cannot. Only a cache: it would be tried again.
+    pub(super) fn cannot_mount(&self) {
+        let _ = std::fs::write(self.users.join(format!("{}.archive", self.client)), "");
     }
 
     /// Waits for the health check of the image and the `ready` command of the metadata.
@@ -447,21 +472,6 @@ impl<'a> Pool<'a> {
 
 const HOME_LABEL: &str = "dev.xtask.env.home";
 
-/// What every container begins with: the folders of the runs, and the list of users.
-fn skeleton(owner: Option<(u32, u32)>, passwd: Option<&str>, strict: bool) -> std::io::Result<(&'static str, Vec<u8>)> {
-    let mut archive = tar::Builder::new(Vec::new());
-    let top = if strict { "." } else { "xtask" };
-    let (user, mode) = owner.map_or(((0, 0), 0o1777), |owner| (owner, 0o755));
-    transfer::add_folder(&mut archive, top, 0o1777, (0, 0))?;
-    transfer::add_folder(&mut archive, &format!("{top}/runs"), mode, user)?;
-    transfer::add_folder(&mut archive, &format!("{top}/home"), mode, user)?;
-    if let Some(text) = passwd.filter(|_| !strict) {
-        transfer::add_file(&mut archive, "etc/passwd", text.as_bytes(), (0, 0))?;
-    }
-    let folder = if strict { script::HOME_DIR } else { "/" };
-    Ok((folder, archive.into_inner()?))
-}
-
 fn lease_failed(error: std::io::Error) -> Diagnostic {
     Diagnostic::error("the cache folder of environments cannot be used").cause(error)
 }
@@ -481,14 +491,4 @@ pub(super) fn not_started(wanted: &Wanted<'_>, error: DockerError) -> Diagnostic
     } else {
         start
     }
-}
-
-/// A name that nothing else has.
-pub(super) fn token() -> String {
-    let mut bytes = [0_u8; 8];
-    let random = std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
-        .is_ok();
-    let number = if random { u64::from_le_bytes(bytes) } else { u64::from(std::process::id()) ^ lease::now() };
-    format!("{number:016x}")
 }

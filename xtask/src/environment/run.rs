@@ -170,7 +170,7 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     fn go(&self, used: &Used, listener: Listener<'_>, stop: &StopToken) -> Result<(Outcome, Option<Record>), Trouble> {
         self.upload(used, stop)?;
-        let mark = super::pool::token();
+        let mark = super::lease::token();
         let spec = ExecSpec {
             command: self.words(&mark),
             env: self.env(&used.home),

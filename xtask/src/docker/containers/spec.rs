@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, PortBinding};
+use bollard::models::{
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding,
+};
 
 /// A folder or file of the engine's machine, seen inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     pub binds: Vec<Bind>,
+    /// The same for what must be there: the engine makes no folder where there is none, and refuses instead.
+    pub folders: Vec<Bind>,
     /// Paths with an anonymous volume each, which goes with the container.
     pub volumes: Vec<String>,
     /// Path to options, e.g. `/tmp` to `size=64m`.
@@ -94,6 +98,7 @@ impl Default for ContainerSpec {
             env: BTreeMap::new(),
             labels: BTreeMap::new(),
             binds: Vec::new(),
+            folders: Vec::new(),
             volumes: Vec::new(),
             tmpfs: BTreeMap::new(),
             user: None,
@@ -163,6 +168,7 @@ impl ContainerSpec {
         };
         HostConfig {
             binds: some(&self.binds.iter().map(bind).collect::<Vec<_>>()),
+            mounts: some(&self.folders.iter().map(folder).collect::<Vec<_>>()),
             tmpfs: (!self.tmpfs.is_empty()).then(|| self.tmpfs.clone().into_iter().collect()),
             group_add: some(&self.groups),
             network_mode: self.network.clone(),
@@ -199,6 +205,16 @@ impl ContainerSpec {
             ports.entry(format!("{}/tcp", port.container)).or_default().get_or_insert_default().push(binding);
         }
         (!ports.is_empty()).then_some(ports)
+    }
+}
+
+fn folder(bind: &Bind) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.source.display().to_string()),
+        target: Some(bind.target.clone()),
+        read_only: Some(bind.read_only),
+        ..Default::default()
     }
 }
 
