@@ -99,6 +99,13 @@ fn what_the_spec_says_is_seen_inside() {
     assert!(out.contains(" 12 34 "), "{out}");
     spec.command = ["write", "/shared/g", "z"].map(str::to_owned).to_vec();
     assert_eq!(bench.run(&spec).0.code, 1, "the bind is read-only");
+    std::mem::swap(&mut spec.binds, &mut spec.folders);
+    assert_eq!(bench.run(&spec).0.code, 1, "and so is the folder");
+    spec.command = ["cat", "/shared/f"].map(str::to_owned).to_vec();
+    assert_eq!(bench.run(&spec).1, "bound\n");
+    spec.folders[0].source = bench.lab.folder.path().join("nowhere");
+    assert!(bench.lab.docker.create(&spec).is_err(), "a folder must be there");
+    assert!(!spec.folders[0].source.exists());
 }
 
 #[test]
@@ -224,6 +231,26 @@ fn a_kept_container_takes_commands_files_and_questions() {
     assert_eq!(docker.container(&id).unwrap().state, ContainerState::Exited);
     docker.remove(&id).unwrap();
     assert!(docker.container(&id).unwrap_err().is_not_found());
+}
+
+#[test]
+fn many_may_remove_a_container_and_each_returns_when_it_is_gone() {
+    let bench = Bench::new("removals");
+    let docker = &bench.lab.docker;
+    for _ in 0..3 {
+        let id = docker.create(&bench.spec(&["sleep", "60"])).unwrap();
+        docker.start(&id).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let removed = docker.remove(&id);
+                    assert!(removed.as_ref().map_or_else(|error| error.is_not_found(), |()| true), "{removed:?}");
+                    assert!(docker.container(&id).unwrap_err().is_not_found());
+                });
+            }
+        });
+    }
+    assert_eq!(bench.left(), 0);
 }
 
 /// The engine has no way to end a command; its processes, and theirs, are killed all the same.

@@ -6,11 +6,16 @@ mod inspect;
 mod run;
 mod spec;
 
+use std::time::{Duration, Instant};
+
 use bollard::models::ChangeType;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
     RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
+
+/// How long the removal of a container may take that was begun elsewhere.
+const REMOVAL: Duration = Duration::from_secs(20);
 
 pub use exec::{ExecSpec, MARK};
 pub use inspect::{Container, ContainerState, ContainerSummary, Health, Mount, PublishedPort};
@@ -81,6 +86,24 @@ impl Docker {
     /// Kills it if it runs, and removes it with its anonymous volumes.
     pub fn remove(&self, container: &str) -> Result<(), DockerError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        ask(&subject(container), self.api.remove_container(container, Some(options)))
+        match ask(&subject(container), self.api.remove_container(container, Some(options))) {
+            Err(error @ DockerError::Conflict { .. }) if error.to_string().contains("already in progress") => {
+                self.await_removal(container, error)
+            }
+            result => result,
+        }
+    }
+
+    /// Somebody else removes it: it is gone when that is done.
+    fn await_removal(&self, container: &str, refused: DockerError) -> Result<(), DockerError> {
+        let end = Instant::now() + REMOVAL;
+        loop {
+            match self.container(container) {
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(_) if Instant::now() >= end => return Err(refused),
+                Ok(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 }
