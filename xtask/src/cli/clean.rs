@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::args::CleanArgs;
-use super::project::{self, LoadOptions, Read};
-use super::run_params;
+use super::{project, records, run_params};
 use crate::engine;
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
@@ -14,16 +13,20 @@ use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken, Stream};
 use crate::world::World;
 
 pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> {
-    let place = project::find(&args.file, world)?;
     if args.images {
+        let place = project::find(&args.file, world)?;
         let services = super::stack::services(&place, world)?;
         let fine = services.clean_images(args.keep, args.dry_run, &mut |line| world.out.line(line))?;
         return Ok(u8::from(!fine));
     }
-    let load = LoadOptions { writes: args.forget && !args.dry_run, ..LoadOptions::default() };
-    let Read { tasks, actions, .. } = project::read(&place, world, &load)?;
-    let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
-    engine::expand_recorded(&mut project);
+    let forgets = args.forget && !args.dry_run;
+    let (place, mut project, _lock) = if forgets {
+        let (place, project, lock) = records::open(&args.file, "clean", world)?;
+        (place, project, Some(lock))
+    } else {
+        let (place, project) = project::look(&args.file, world)?;
+        (place, project, None)
+    };
     let graph = project.graph.clone();
     let mut exit = 0;
     let chosen = chosen(args, &project, &place.cwd)?;
@@ -43,7 +46,7 @@ pub(super) fn clean(args: &CleanArgs, world: &World) -> Result<u8, Diagnostics> 
     if stop.is_requested() {
         return Ok(interrupt::exit_code().unwrap_or(130));
     }
-    if args.forget && !args.dry_run {
+    if forgets {
         for id in &chosen {
             project.db.forget(graph.name(*id))?;
         }

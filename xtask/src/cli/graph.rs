@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::args::GraphArgs;
-use super::project::{self, LoadOptions, Read};
+use super::project;
 use super::run;
 use super::run_params;
 use crate::engine::{self, Options, Status};
@@ -15,12 +15,7 @@ use crate::world::World;
 
 /// Prints the named tasks with everything that they need, or all tasks.
 pub(super) fn graph(args: &GraphArgs, world: &World) -> Result<u8, Diagnostics> {
-    let place = project::find(&args.file, world)?;
-    let load = LoadOptions::default();
-    let Read { tasks, warnings, actions, .. } = project::read(&place, world, &load)?;
-    let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
-    engine::expand_recorded(&mut project);
-    super::show(world, &Diagnostics(warnings));
+    let (place, mut project) = project::look(&args.file, world)?;
     let graph = project.graph.clone();
     let selection = if args.tasks.is_empty() {
         Selection { tasks: graph.ids().collect() }

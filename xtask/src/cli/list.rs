@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, ListArgs};
-use super::project::{self, LoadOptions, Read};
+use super::project;
 use super::run::{self, Prepared};
 use super::run_params;
 use crate::action::image::missed::{self, Told};
@@ -18,12 +18,7 @@ use crate::report::paint::Tone;
 use crate::world::World;
 
 pub(super) fn list(args: &ListArgs, world: &World) -> Result<u8, Diagnostics> {
-    let place = project::find(&args.file, world)?;
-    let load = LoadOptions::default();
-    let Read { tasks, warnings, actions, .. } = project::read(&place, world, &load)?;
-    let (mut project, _) = project::open(&place, tasks, actions, world, &load)?;
-    engine::expand_recorded(&mut project);
-    super::show(world, &Diagnostics(warnings));
+    let (place, mut project) = project::look(&args.file, world)?;
     let graph = project.graph.clone();
     let chosen: Vec<TaskId> = if args.tasks.is_empty() {
         graph.ids().collect()

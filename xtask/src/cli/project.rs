@@ -292,6 +292,17 @@ fn environments(root: &Path) -> Result<Vec<ImageInfo>, Diagnostics> {
     Ok(found.into_iter().map(info).collect())
 }
 
+/// The project for looking at it: with the members that earlier runs brought to light, and its warnings told.
+pub(super) fn look(args: &FileArgs, world: &World) -> Result<(Place, Project), Diagnostics> {
+    let place = find(args, world)?;
+    let load = LoadOptions::default();
+    let Read { tasks, warnings, actions, .. } = read(&place, world, &load)?;
+    let (mut project, _) = open(&place, tasks, actions, world, &load)?;
+    crate::engine::expand_recorded(&mut project);
+    super::show(world, &Diagnostics(warnings));
+    Ok((place, project))
+}
+
 /// Everything for running, explaining or changing.
 pub(super) fn open(
     place: &Place,

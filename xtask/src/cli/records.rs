@@ -14,7 +14,7 @@ use crate::taskfile;
 use crate::world::World;
 
 /// The project, for changing its records: with the lock.
-fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project, Lock), Diagnostics> {
+pub(super) fn open(args: &FileArgs, command: &str, world: &World) -> Result<(Place, Project, Lock), Diagnostics> {
     let place = project::find(args, world)?;
     let load = LoadOptions { writes: true, ..LoadOptions::default() };
     let read = project::read(&place, world, &load)?;
