@@ -51,11 +51,13 @@ pub(super) fn soak(args: &SoakArgs, world: &World) -> Result<u8, Diagnostics> {
 /// Runs one row to its end: whether it held, how long it took, and what it says of itself or how it failed.
 fn run(shell: &Shell, row: &Row) -> (bool, f64, String) {
     let (target, test) = (row.target.as_str(), row.test.as_str());
+    // Its own name finds it in whatever module of the target.
+    let name = test.rsplit("::").next().unwrap_or(test);
     let begun = Instant::now();
     let command = if target == "lib" {
-        cmd!(shell, "cargo test --quiet --locked --package xtask --lib -- --exact {test} --nocapture")
+        cmd!(shell, "cargo test --quiet --locked --package xtask --lib -- {name} --nocapture")
     } else {
-        cmd!(shell, "cargo test --quiet --locked --package xtask --test {target} -- --exact {test} --nocapture")
+        cmd!(shell, "cargo test --quiet --locked --package xtask --test {target} -- {name} --nocapture")
     };
     let output = match command.quiet().ignore_status().output() {
         Ok(output) => output,
@@ -63,11 +65,13 @@ fn run(shell: &Shell, row: &Row) -> (bool, f64, String) {
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // A name that no test has would pass as "0 passed".
-    let fine = output.status.success() && text.contains("1 passed");
+    let fine = output.status.success() && text.contains("ok. 1 passed");
     let said: Vec<&str> =
         text.lines().filter_map(|line| line.split_once("soak-result ")).map(|(_, said)| said).collect();
     let text = if fine {
         if said.is_empty() { test.to_owned() } else { said.join("; ") }
+    } else if output.status.success() {
+        format!("{target} {test}\n    not one test of this name was run")
     } else {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         let all: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).take(12).collect();
