@@ -9,6 +9,8 @@ use super::{script, transfer, user};
 use crate::docker::ContainerSpec;
 use crate::docker::containers::Bind;
 
+const PASSWD: &str = "/etc/passwd";
+
 /// The way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
@@ -40,11 +42,10 @@ impl Case<'_> {
         // What a run leaves in the folder must be the caller's to remove, and nobody may become somebody else in it.
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let is_ours = own.0 == 0 || own == owner;
-        if self.may_mount && is_ours && self.options.security == Security::Default {
-            Fill::Mount
-        } else {
-            Fill::Archive
-        }
+        // Two mounts at one place are refused.
+        let is_free = !self.options.mounts.iter().any(|mount| mount.target == PASSWD);
+        let is_safe = self.options.security == Security::Default;
+        if self.may_mount && is_ours && is_free && is_safe { Fill::Mount } else { Fill::Archive }
     }
 }
 
@@ -58,7 +59,7 @@ pub(super) fn mount(
     spec.folders.push(Bind { source: folder, target: script::HOME_DIR.into(), read_only: false });
     if let Some(text) = passwd {
         let source = user::keep_passwd(users, text)?;
-        spec.folders.push(Bind { source, target: "/etc/passwd".into(), read_only: true });
+        spec.folders.push(Bind { source, target: PASSWD.into(), read_only: true });
     }
     Ok(())
 }
@@ -99,6 +100,10 @@ mod tests {
         assert_eq!(fill(Some(own), Security::Default, true, true, true), Fill::Mount);
         assert_eq!(fill(Some(own), Security::Default, true, true, false), Fill::Archive, "on another machine");
         assert_eq!(fill(Some(own), Security::Permissive, true, true, true), Fill::Archive, "who may become root");
+        let mounts = vec![Bind { source: "/users".into(), target: PASSWD.into(), read_only: true }];
+        let options = Options { user: Some(own), mounts, ..Options::default() };
+        let case = Case { options: &options, is_stranger: true, is_alone: true, may_mount: true };
+        assert_eq!(case.fill(), Fill::Archive, "the caller has a list of users of his own");
         assert_eq!(fill(None, Security::Default, false, true, true), Fill::Archive, "whoever the image's user is");
     }
 }
