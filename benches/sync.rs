@@ -10,7 +10,7 @@
 mod sshd;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -50,6 +50,16 @@ fn main() {
         }
         line(name, median(own), median(other));
     }
+    println!("one folder to one host, in parts that are copied side by side; peer: in one");
+    let parted = |parts: usize, round: usize| {
+        let roots = dir.path().join(format!("parts{parts}-{round}"));
+        let what = if parts == 1 { vec![source.clone()] } else { folders(&source) };
+        time(|| copy(&server, &what, &roots, 1, parts))
+    };
+    let rounds: Vec<[f64; 3]> = (0..ROUNDS).map(|round| [1, 2, 4].map(|parts| parted(parts, round))).collect();
+    let of = |at: usize| median(rounds.iter().map(|times| times[at]).collect());
+    line("2 parts", of(1), of(0));
+    line("4 parts", of(2), of(0));
 }
 
 fn line(name: &str, ours: f64, peer: f64) {
@@ -77,17 +87,28 @@ fn target(server: &Sshd) -> Target {
 
 /// All folders to all hosts, as one call.
 fn sync(server: &Sshd, source: &Path, roots: &Path, per_host: usize) {
+    copy(server, &folders(source), roots, HOSTS, per_host);
+}
+
+/// The folders of the source.
+fn folders(source: &Path) -> Vec<PathBuf> {
+    (0..FOLDERS).map(|folder| source.join(format!("f{folder}"))).collect()
+}
+
+/// Folders to so many hosts, so many of them at once to each.
+fn copy(server: &Sshd, folders: &[PathBuf], roots: &Path, hosts: usize, per_host: usize) {
     let env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let job = |host: usize, folder: usize| {
+    let job = |host: usize, folder: &PathBuf| {
         let root = roots.join(format!("h{host}")).to_string_lossy().into_owned();
-        let mut spec = SyncSpec::new(source.join(format!("f{folder}")));
+        let mut spec = SyncSpec::new(folder);
         spec.delete = true;
         spec.memory = Some(roots.join("memory"));
         let place = Place { target: Some(target(server)), root };
-        Job { spec, place, path: format!("f{folder}"), allow_collapse: false }
+        let path = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        Job { spec, place, path, allow_collapse: false }
     };
     let jobs: Vec<Job> =
-        (0..HOSTS).flat_map(|host| (0..FOLDERS).map(move |folder| (host, folder))).map(|(h, f)| job(h, f)).collect();
+        (0..hosts).flat_map(|host| folders.iter().map(move |folder| (host, folder))).map(|(h, f)| job(h, f)).collect();
     let limits = Limits { per_host, ..Limits::default() };
     let reports = sync_all(&jobs, limits, Patience::default(), &env, &|_, _| {}, &StopToken::new());
     let failed = reports.iter().find(|report| matches!(report.state, JobState::Failed(_)));
