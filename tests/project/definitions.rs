@@ -156,3 +156,18 @@ fn actions_of_clean_are_run_like_those_of_the_task() {
     assert_eq!(std::fs::read_to_string(space.path("sub/here")).expect("written"), "b x\n");
     assert!(ran.out.contains("removed sub/site") && ran.out.contains("\nsub/site\n"), "{}", ran.out);
 }
+
+/// A service that a setup task starts runs until its teardown, unless it holds the output of the task.
+#[test]
+fn a_background_process_runs_until_the_teardown() {
+    let tasks = |output: &str| {
+        format!(
+            "  svc:\n    actions: [\"sleep 100 {output} & echo $! > pid\"]\n    teardown: [\"kill $(cat pid)\"]\n  t: {{ \
+             setup: [svc], actions: [\"kill -0 $(cat pid)\"] }}\n"
+        )
+    };
+    let ran = with(&tasks("> log 2>&1")).command(&["t"], "");
+    assert!(ran.exit == 0 && !ran.err.contains("left processes"), "{}", ran.err);
+    let ran = with(&tasks("")).command(&["t"], "");
+    assert!(ran.exit == 1 && ran.err.contains("they may run until the teardown"), "{}", ran.err);
+}

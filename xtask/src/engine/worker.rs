@@ -175,10 +175,12 @@ fn one(job: &Job, screen: &Screen, action: &Action, done: &mut Progress, start: 
     done.result = Some(result);
     // Of a process that we ended ourselves, those whom it started are ended with it.
     if leaky && exit != Exit::Stopped {
-        done.leaky = Some(
-            Diagnostic::warning(format!("task `{}` left processes behind; they were ended", job.task.name))
-                .at(action.place.clone()),
-        );
+        let warning = Diagnostic::warning(format!("task `{}` left processes behind; they were ended", job.task.name));
+        let warning = warning.at(action.place.clone());
+        // What holds the output of the task would keep it from ending.
+        let helped = !job.task.teardown.is_empty();
+        let help = "send their output elsewhere, and they may run until the teardown: `… > FILE 2>&1 &`";
+        done.leaky = Some(if helped { warning.help(help) } else { warning });
     }
     if !exit.success() && !action.step.ignore_error {
         return Err(failed(job, action, &exit));

@@ -160,7 +160,10 @@ fn check(param: &Param, cx: &mut Cx<'_>) {
         refuse("is `member`, which only text can be".to_owned(), cx);
     }
     if param.secret && param.default.is_some() {
-        refuse("is `secret` and has its `default` in the file".to_owned(), cx);
+        let error = Diagnostic::error(format!("{} is `secret` and has its `default` in the file", cx.of));
+        let variable = param.name.to_uppercase().replace('-', "_");
+        let help = format!("take it from the environment: `env: {variable}` in place of `default`");
+        cx.errors.push(error.at(param.place.clone()).help(help));
     }
     if let Some(default) = &param.default
         && let Err(expected) = check_default(param, default)
