@@ -3,6 +3,7 @@
 pub mod brought;
 pub mod dockerfile;
 mod filters;
+mod guard;
 mod library;
 pub mod macros;
 mod problem;

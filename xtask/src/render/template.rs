@@ -12,6 +12,7 @@ use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
 use super::brought::{self, Asked, Brought};
 use super::dockerfile::instruction_count;
+use super::guard::{self, guarded};
 use super::library::{Library, Read, SHIPPED};
 use super::problem::explain;
 pub use super::trace::Trace;
@@ -141,9 +142,10 @@ impl Source<'_> {
         let asked = Arc::new(Asked::new(self.root.to_owned()));
         let environment = environment(library, Arc::clone(&writer), &asked);
         let mut out = Bounded::default();
-        let result = environment
-            .template_from_named_str(self.name, self.text)
-            .and_then(|compiled| compiled.render_captured_to(self.values.as_value(), &mut out).map(|_| ()));
+        let result = guarded(|| {
+            let compiled = environment.template_from_named_str(self.name, self.text)?;
+            compiled.render_captured_to(self.values.as_value(), &mut out).map(|_| ())
+        });
         let read = std::mem::take(&mut *read.lock().unwrap_or_else(PoisonError::into_inner));
         match result {
             Ok(()) => {
@@ -209,7 +211,10 @@ fn diagnose((template, text): (&str, &str), error: &Error, values: &Values, read
         let file = read.get(file).map_or_else(|| file.clone(), |path| path.to_string_lossy().into_owned());
         found = found.at_because(Place::new(&file, *line, *column), why);
     }
-    if problem.places.is_empty() {
+    if let Some((line, column)) = guard::wrong_import(text).filter(|_| problem.message.ends_with(guard::BROKEN)) {
+        let help = "name what is imported by a plain name: `{% import \"macros.j2\" as macros %}`";
+        found = found.at(Place::new(template, line, column)).help(help);
+    } else if problem.places.is_empty() {
         found = found.at(call_of(template, text, &problem.message));
     }
     found.maybe_help(problem.help)
