@@ -3,11 +3,13 @@
 //! Compression at the lowest level takes a processor a few seconds per gigabyte: on a way of 100 Mbit/s it more than
 //! halves the time of a copy of sources, on one of a gigabit it lengthens it (measured with rsync 3.2).
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::Master;
-use crate::exec::Stdin;
+use crate::exec::{Reader, Stdin};
 use crate::model::{Digest, StopToken};
 
 /// Bytes per second below which the way is slow.
@@ -53,24 +55,36 @@ fn remember(file: &Path, rate: f64) {
     let _ = std::fs::write(&new, format!("{rate:.0}\n")).and_then(|()| std::fs::rename(&new, file));
 }
 
-/// Bytes per second from here to there. A disturbance makes it too low, never too high, so the best of two looks counts.
+/// Bytes per second from here to there; the longer look counts where there are two.
 fn measure(master: &Master, stop: &StopToken) -> Option<f64> {
-    let empty = time(master, 0, stop)?.min(time(master, 0, stop)?);
-    let mut best: f64 = 0.0;
-    for piece in PIECES {
-        let spent = time(master, piece, stop)?.saturating_sub(empty);
-        best = best.max(piece as f64 / spent.as_secs_f64().max(1e-4));
-        if !(CRAWL..SLOW).contains(&best) {
-            break;
-        }
-    }
-    Some(best)
+    let rate = |piece: usize| Some(piece as f64 / time(master, piece, stop)?.as_secs_f64().max(1e-4));
+    let first = rate(PIECES[0])?;
+    if (CRAWL..SLOW).contains(&first) { rate(PIECES[1]) } else { Some(first) }
 }
 
-/// How long so many bytes take that nothing can compress.
+/// How long so many bytes take that nothing can compress. The other side speaks three times: when it is there, when it has a
+/// line, which tells the time of a round trip, and when it has the bytes.
 fn time(master: &Master, bytes: usize, stop: &StopToken) -> Option<Duration> {
-    let noise = (0..bytes / 32).flat_map(|number| Digest::of(&number.to_le_bytes()).0).collect();
-    let begun = Instant::now();
-    let result = master.run(&["sh", "-c", "cat > /dev/null"], Stdin::Bytes(noise), &mut |_, _| {}, stop);
-    result.exit.success().then(|| begun.elapsed())
+    let noise: Vec<u8> = (0..bytes / 32).flat_map(|number| Digest::of(&number.to_le_bytes()).0).collect();
+    let (reader, mut input) = Reader::pipe().ok()?;
+    let (go, gone) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut say = |what: &[u8]| gone.recv().is_ok() && input.write_all(what).is_ok();
+            // Whoever is gone has said so by its exit code.
+            let _ = say(b"\n") && say(&noise);
+        });
+        let mut heard = Vec::new();
+        let mut hear = |_, _: &[u8]| {
+            heard.push(Instant::now());
+            let _ = go.send(());
+        };
+        let words = ["sh", "-c", "echo; read line; echo; cat > /dev/null; echo"];
+        let result = master.run(&words, Stdin::Pipe(reader), &mut hear, stop);
+        drop(go);
+        let [there, answered, ended] = heard[..] else { return None };
+        let spent = ended - answered;
+        // A round trip that was disturbed does not make a fast way of a slow one.
+        result.exit.success().then(|| spent.saturating_sub((answered - there).min(spent / 2)))
+    })
 }
