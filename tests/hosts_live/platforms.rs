@@ -96,7 +96,7 @@ fn each_platform_is_built_and_tested_by_its_own_host_and_all_are_pushed_as_one()
     space.write("images/spec.yml", &format!("{}{tagger}\n", space.read("images/spec.yml")));
     space.dockerfile("mid", "base", "COPY note.txt /note/mid.txt\nRUN [\"/tool\", \"say\", \"here\"]");
 
-    let run = space.run(&["push", "--version", "1.0.0", "--host", "home,arm"]).fine();
+    let run = space.run(&["push", "--version", "1.0.0", "--host", "arm,home"]).fine();
     assert!(says(&run, "image `mid` is built on host `arm`"), "{}", run.stdout);
     for image in IMAGES {
         for tag in ["1.0.0", "latest", "tool-1.2"] {
@@ -107,13 +107,13 @@ fn each_platform_is_built_and_tested_by_its_own_host_and_all_are_pushed_as_one()
         assert!(engine.says(&["images", "--quiet", &format!("{}/{image}", space.prefix)]).len() >= 12, "{image}");
     }
     assert!(space.path("artifacts/leaf/tests.default@linux-arm64.xml").exists(), "it was tested, too");
-    let again = space.run(&["push", "--version", "1.0.0", "--host", "home,arm"]).fine();
+    let again = space.run(&["push", "--version", "1.0.0", "--host", "arm,home"]).fine();
     assert_eq!(again.started(), [""; 0], "nothing is to do");
 
     // Without that machine nothing tests the new image for it, and what people pull stays whole.
     engine.kill();
     space.append("images/leaf/note.txt", "another line");
-    let alone = space.run(&["push", "--version", "1.1.0", "--host", "home,arm"]).fine();
+    let alone = space.run(&["push", "--version", "1.1.0", "--host", "arm,home"]).fine();
     assert!(says(&alone, "missing: leaf (linux/arm64): it was not tested"), "{}", alone.stdout);
     assert!(!alone.stdout.contains("missing: side"), "what did not change was tested: {}", alone.stdout);
     assert_eq!(platforms(&registry, "leaf", "1.1.0"), [""; 0]);
