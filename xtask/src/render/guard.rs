@@ -10,6 +10,8 @@ use std::sync::Once;
 
 use minijinja::{Error, ErrorKind};
 
+use super::depth::too_deep;
+
 /// What is said of such a template.
 pub(super) const BROKEN: &str = "the template engine cannot read it";
 
@@ -20,8 +22,14 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Calls the engine.
-pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+/// What is said of one whose expressions are too long for the engine.
+pub(super) const DEEP: &str = "an expression or a row of `elif` has too many parts";
+
+/// Calls the engine with a template.
+pub(super) fn guarded<T>(text: &str, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    if too_deep(text).is_some() {
+        return Err(Error::new(ErrorKind::SyntaxError, DEEP));
+    }
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {

@@ -47,6 +47,10 @@ impl Library {
                 return Err(Error::new(ErrorKind::BadInclude, detail));
             }
             let mut text = std::fs::read_to_string(&real).map_err(|why| unreadable(name, why))?;
+            if let Some(line) = super::depth::too_deep(&text) {
+                let detail = format!("includes `{name}`, where in line {line} {}", super::guard::DEEP);
+                return Err(Error::new(ErrorKind::BadInclude, detail));
+            }
             if let Some(tracer) = &self.tracer {
                 text = tracer.mark(&file.to_string_lossy(), &text);
             }

@@ -1,6 +1,7 @@
 //! Dockerfile templates and macros, and the Dockerfile parser. Knows nothing of engines, tasks or the screen.
 
 pub mod brought;
+mod depth;
 pub mod dockerfile;
 mod filters;
 mod guard;

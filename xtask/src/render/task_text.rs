@@ -48,7 +48,7 @@ pub fn expand_text(template: &str, scope: &serde_json::Value, quote: Quote) -> R
         return Err(simple("has a private character that the program keeps for itself"));
     }
     VALUES.with_borrow_mut(Vec::clear);
-    let text = guarded(|| environment(quote).render_named_str("", template, names(template, scope)))
+    let text = guarded(template, || environment(quote).render_named_str("", template, names(template, scope)))
         .map_err(|error| failed(&error, scope))?;
     match quote {
         Quote::Plain => Ok(text),
@@ -63,7 +63,7 @@ pub fn expand_text(template: &str, scope: &serde_json::Value, quote: Quote) -> R
 pub fn expand_words(template: &str, scope: &serde_json::Value) -> Result<Vec<String>, TemplateError> {
     if let Some(inner) = template.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
         && let Ok(expression) =
-            guarded(|| environment(Quote::Plain).compile_expression_owned(inner.trim_matches('-').to_owned()))
+            guarded(template, || environment(Quote::Plain).compile_expression_owned(inner.trim_matches('-').to_owned()))
     {
         let value = expression.eval(names(template, scope)).map_err(|error| failed(&error, scope))?;
         if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
@@ -80,7 +80,7 @@ pub fn names_used(template: &str) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let environment: &Environment<'_> = environment(Quote::Plain);
-    let Ok(compiled) = guarded(|| environment.template_from_str(template)) else { return BTreeSet::new() };
+    let Ok(compiled) = guarded(template, || environment.template_from_str(template)) else { return BTreeSet::new() };
     let mut names: BTreeSet<String> = compiled.undeclared_variables(false).into_iter().collect();
     for (name, _) in environment.globals() {
         names.remove(name);
@@ -94,7 +94,7 @@ pub fn paths_used(template: &str) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let environment: &Environment<'_> = environment(Quote::Plain);
-    let Ok(compiled) = guarded(|| environment.template_from_str(template)) else { return BTreeSet::new() };
+    let Ok(compiled) = guarded(template, || environment.template_from_str(template)) else { return BTreeSet::new() };
     let known = names_used(template);
     let root = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
     compiled.undeclared_variables(true).into_iter().filter(|path| known.contains(&root(path))).collect()
@@ -106,7 +106,7 @@ pub fn check_syntax(template: &str) -> Result<(), TemplateError> {
         return Ok(());
     }
     let environment: &Environment<'_> = environment(Quote::Plain);
-    guarded(|| environment.template_from_str(template).map(|_| ()))
+    guarded(template, || environment.template_from_str(template).map(|_| ()))
         .map_err(|error| failed(&error, &serde_json::Value::Null))
 }
 

@@ -11,6 +11,7 @@ use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
 use super::brought::{self, Asked, Brought};
+use super::depth::too_deep;
 use super::dockerfile::instruction_count;
 use super::guard::{self, guarded};
 use super::library::{Library, Read, SHIPPED};
@@ -142,7 +143,7 @@ impl Source<'_> {
         let asked = Arc::new(Asked::new(self.root.to_owned()));
         let environment = environment(library, Arc::clone(&writer), &asked);
         let mut out = Bounded::default();
-        let result = guarded(|| {
+        let result = guarded(self.text, || {
             let compiled = environment.template_from_named_str(self.name, self.text)?;
             compiled.render_captured_to(self.values.as_value(), &mut out).map(|_| ())
         });
@@ -214,6 +215,8 @@ fn diagnose((template, text): (&str, &str), error: &Error, values: &Values, read
     if let Some((line, column)) = guard::wrong_import(text).filter(|_| problem.message.ends_with(guard::BROKEN)) {
         let help = "name what is imported by a plain name: `{% import \"macros.j2\" as macros %}`";
         found = found.at(Place::new(template, line, column)).help(help);
+    } else if let Some(line) = too_deep(text).filter(|_| problem.message.ends_with(guard::DEEP)) {
+        found = found.at(Place::new(template, line, 1)).help("give parts of it names: `{% set part = … %}`");
     } else if problem.places.is_empty() {
         found = found.at(call_of(template, text, &problem.message));
     }
