@@ -1,7 +1,8 @@
 //! How fast the way to a host is: whether compression pays on it. Knows nothing of what is copied.
 //!
-//! Compression at the lowest level takes a processor a few seconds per gigabyte: on a way of 100 Mbit/s it more than
-//! halves the time of a copy of sources, on one of a gigabit it lengthens it (measured with rsync 3.2).
+//! Compressed to uncompressed, with rsync's zstd at its lowest level, both ends on one machine of two processors: one file
+//! of 27 MB of sources takes 0.30 of the time at 6 MB/s and 0.40 at 12.5; 22 MB of sources in 2,800 files 0.32 at 2.5 MB/s,
+//! 0.75 at 6, 1.19 at 12.5 and 1.06 at 125.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::exec::{Reader, Stdin};
 use crate::model::{Digest, StopToken};
 
 /// Bytes per second below which the way is slow.
-const SLOW: f64 = 30e6;
+const SLOW: f64 = 15e6;
 /// A way that is slower than this is told from a fast one by few bytes.
 const CRAWL: f64 = SLOW / 5.0;
 /// Bytes of the first look, and of the second where the first may have been disturbed.
