@@ -100,6 +100,23 @@ fn a_failing_teardown_shows_what_it_wrote() {
     assert!(told.err.contains("teardown of task `t`") && told.err.contains("the disk is full"), "{}", told.err);
     let log = std::fs::read_to_string(space.path(".xtask/logs/t.log")).expect("a log");
     assert_eq!(log, "begun\nthe disk is full\n");
+    // What an earlier run has left is not continued.
+    space.write(
+        "tasks.yaml",
+        "version: 1\ntasks:\n  t: { actions: [\"true\"], teardown: [\"echo over\"], clean: [\"echo bad; exit 1\"] }\n",
+    );
+    for _ in 0..2 {
+        space.command(&["run", "t"], "");
+        assert_eq!(std::fs::read_to_string(space.path(".xtask/logs/t.log")).expect("a log"), "over\n");
+    }
+    let told = space.command(&["clean", "t"], "");
+    assert_eq!(
+        (told.exit, told.out.matches("bad\n").count(), told.err.matches("bad").count()),
+        (1, 1, 0),
+        "{}",
+        told.err
+    );
+    assert_eq!(std::fs::read_to_string(space.path(".xtask/logs/t.log")).expect("a log"), "over\n");
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::run::uses;
 use crate::action::image::Services;
 use crate::graph::{is_wildcard, matches};
 use crate::model::Task;
+use crate::model::task::ActionKind;
 
 /// Lets the engine be asked if one of the named tasks is about images, or one that these name.
 pub(super) fn ask_engine(tasks: &[Task], wanted: &[String], images: &Arc<Services>) {
@@ -21,6 +21,14 @@ pub(super) fn ask_engine(tasks: &[Task], wanted: &[String], images: &Arc<Service
 pub(super) fn is_about_images(task: &Task) -> bool {
     uses(task, |name| {
         (name.starts_with("image_") && name != "image_stable") || matches!(name, "base_image" | "stack_push")
+    })
+}
+
+/// Whether an action of the task is a built-in one that `is_meant`.
+pub(super) fn uses(task: &Task, is_meant: impl Fn(&str) -> bool) -> bool {
+    task.actions.iter().any(|action| match &action.kind {
+        ActionKind::BuiltIn { name, .. } => is_meant(name),
+        _ => false,
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) fn prepare(known: &mut Known, world: &World) -> Result<Option<Prepare
         services.choose_hosts(&args.host)?;
     }
     args.reporter = args.reporter.or_else(|| config.reporter.as_deref().map(str::to_owned));
-    run_params::hand_out_params(&mut project, &config, &[], &selection, args.single, world)?;
+    run_params::hand_out_params(&mut project, &[], &selection, args.single, world)?;
     Ok(Some(Prepared {
         args,
         place,

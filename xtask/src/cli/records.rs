@@ -90,7 +90,6 @@ pub(super) fn accept(args: &AcceptArgs, world: &World) -> Result<u8, Diagnostics
     let read = project::read(&place, world, &load)?;
     let mut words = taskfile::select(&args.tasks, &read.tasks, &|name| world.var(name))?.selected;
     taskfile::words::choose_members(&mut words, &read.tasks)?;
-    let config = read.tasks.config.clone();
     let (place, mut project, _lock) = open_read(place, read, &load, "accept", world)?;
     let lacking = run_params::assume(&mut project, world);
     let names: Vec<String> = words.iter().map(|word| word.word.clone()).collect();
@@ -103,7 +102,7 @@ pub(super) fn accept(args: &AcceptArgs, world: &World) -> Result<u8, Diagnostics
     } else {
         let ids = chosen(&project, &place, &names, false)?;
         let selection = graph::Selection { tasks: ids.clone() };
-        run_params::hand_out_params(&mut project, &config, &words, &selection, true, world)?;
+        run_params::hand_out_params(&mut project, &words, &selection, true, world)?;
         ids
     };
     let mut exit = 0;

@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use super::args::{FileArgs, RunArgs, RunCli};
-use super::early::{self, is_about_images};
+use super::early::{self, is_about_images, uses};
 use super::project::{self, LoadOptions, Place, Read};
 use super::quick::{self, Origin, Quick};
-use super::run_params::hand_out_params;
+use super::run_params::{hand_out_params, meaning};
 use super::timings::{self, Recorder};
-use super::words::{self, Meaning};
+use super::words;
 use crate::action::image::Services;
 use crate::engine::{self, Options, Project, Tracer};
 use crate::exec::interrupt;
 use crate::graph::{self, Selection, TaskId};
-use crate::model::task::{ParamKind, Task, Taskfile};
 use crate::model::{Diagnostic, Diagnostics, RepoPath, StopToken};
 use crate::profile::{self, Part};
 use crate::report::run_log::RunLog;
@@ -269,7 +268,6 @@ pub(super) fn prepare(
     // A variable of the command line is a part of the tasks that only this run has.
     let origin = Some(origin).filter(|_| globals.is_empty());
     let load = LoadOptions { writes, globals };
-    let config = tasks.config.clone();
     early::ask_engine(&tasks.tasks, &wanted, &engines[0]);
     let (mut project, more) = project::open(&place, tasks, actions, world, &load)?;
     warnings.extend(more);
@@ -279,7 +277,7 @@ pub(super) fn prepare(
     let selection = graph::select(&project.graph, &wanted, &place.cwd, args.allow_empty)
         .map_err(|problem| super::meant::command(problem, &wanted))?;
     let later = graph::later(&project.graph, &wanted, &place.cwd);
-    hand_out_params(&mut project, &config, &chosen.selected, &selection, args.single, world)?;
+    hand_out_params(&mut project, &chosen.selected, &selection, args.single, world)?;
     Ok(Some(Prepared { args, place, project, selection, later, warnings, sources, lock, origin, seen: None, engines }))
 }
 
@@ -288,14 +286,6 @@ fn needs_engine(prepared: &Prepared) -> bool {
     let graph = &prepared.project.graph;
     let is_image = |id: TaskId| is_about_images(graph.task(id));
     closure_with_setup(graph, &prepared.selection, prepared.args.single).into_iter().any(is_image)
-}
-
-/// Whether an action of the task is a built-in one that `is_meant`.
-pub(super) fn uses(task: &Task, is_meant: impl Fn(&str) -> bool) -> bool {
-    task.actions.iter().any(|action| match &action.kind {
-        crate::model::task::ActionKind::BuiltIn { name, .. } => is_meant(name),
-        _ => false,
-    })
 }
 
 /// Reads the files again after they changed; what is remembered of tasks stays.
@@ -315,11 +305,10 @@ pub(super) fn reload(prepared: &mut Prepared, words: &[String], world: &World) -
     let named: Vec<String> = chosen.selected.iter().map(|selected| selected.word.clone()).collect();
     let defaults = tasks.config.default_tasks.iter().map(|task| task.value.to_string()).collect();
     let wanted = if named.is_empty() { defaults } else { named };
-    let config = tasks.config.clone();
     let (mut project, _) = project::open(&prepared.place, tasks, actions, world, &load)?;
     let selection = graph::select(&project.graph, &wanted, &prepared.place.cwd, prepared.args.allow_empty)?;
     let later = graph::later(&project.graph, &wanted, &prepared.place.cwd);
-    hand_out_params(&mut project, &config, &chosen.selected, &selection, prepared.args.single, world)?;
+    hand_out_params(&mut project, &chosen.selected, &selection, prepared.args.single, world)?;
     prepared.project = project;
     prepared.selection = selection;
     prepared.later = later;
@@ -351,31 +340,6 @@ pub(super) fn file_args(words: &[String], world: &World) -> FileArgs {
         found.file = world.var("XTASK_FILE").filter(|file| !file.is_empty());
     }
     found
-}
-
-/// What a task makes of a word behind its name.
-fn meaning(tasks: &Taskfile, task: &str, word: &str) -> Meaning {
-    let Some(task) = tasks.tasks.iter().find(|known| *known.name == *task) else { return Meaning::Other };
-    let members = task.members.first().and_then(|first| tasks.tasks.iter().find(|known| known.name == *first));
-    let params = task.params.iter().chain(members.into_iter().flat_map(|member| &member.params));
-    if word == "--" {
-        return Meaning::Rest;
-    }
-    let (name, joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
-    for param in params {
-        let inverse =
-            param.inverse.as_ref().is_some_and(|inverse| name == format!("--{}", inverse.trim_start_matches("--")));
-        let long = name == format!("--{}", param.long);
-        let short = param.short.is_some_and(|short| word.starts_with(&format!("-{short}")) && !word.starts_with("--"));
-        let is_bool = param.kind == ParamKind::Bool;
-        if inverse || (long && (joined || is_bool)) || (short && (is_bool || word.len() > 2)) {
-            return Meaning::Flag;
-        }
-        if long || short {
-            return Meaning::WithValue;
-        }
-    }
-    if task.pos_arg.is_some() && !word.starts_with('-') { Meaning::Rest } else { Meaning::Other }
 }
 
 /// Gives the text of a file below the root, for messages that show a line of it.

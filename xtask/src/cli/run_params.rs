@@ -1,13 +1,15 @@
-//! The values of the params of a run: what was given on the command line, handed out to the tasks that declare it. Knows
-//! nothing of how a task is run.
+//! The params of a run: which words of the command line are theirs, and their values, handed out to the tasks that declare
+//! them. Knows nothing of how a task is run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
 use super::run::closure_with_setup;
+use super::words::Meaning;
 use crate::engine::{self, ParamValue, Project};
 use crate::graph::{self, Selection, TaskId};
+use crate::model::task::{ParamKind, Taskfile};
 use crate::model::{Diagnostics, RepoPath};
 use crate::taskfile;
 use crate::world::World;
@@ -16,7 +18,6 @@ use crate::world::World;
 /// it that declares a param of the same name.
 pub(super) fn hand_out_params(
     project: &mut Project,
-    config: &crate::model::task::Config,
     selected: &[taskfile::Selected],
     selection: &Selection,
     single: bool,
@@ -41,7 +42,7 @@ pub(super) fn hand_out_params(
             project.positional.insert(id, word.pos.clone());
         }
     }
-    project.late_params = Some(late_params(config.clone(), world, late));
+    project.late_params = Some(late_params(project.config.clone(), world, late));
     let mut problems = Vec::new();
     for id in closure_with_setup(&graph, selection, single) {
         let task = graph.task(id);
@@ -49,7 +50,8 @@ pub(super) fn hand_out_params(
             continue;
         }
         let none = BTreeMap::new();
-        match taskfile::params::values(task, config, &|name| world.var(name), given.get(&id).unwrap_or(&none)) {
+        match taskfile::params::values(task, &project.config, &|name| world.var(name), given.get(&id).unwrap_or(&none))
+        {
             Ok(values) => {
                 project.params.insert(id, for_engine(&values));
             }
@@ -72,6 +74,31 @@ pub(super) fn assume(project: &mut Project, world: &World) -> BTreeMap<TaskId, D
         }
     }
     lacking
+}
+
+/// What a task makes of a word behind its name.
+pub(super) fn meaning(tasks: &Taskfile, task: &str, word: &str) -> Meaning {
+    let Some(task) = tasks.tasks.iter().find(|known| *known.name == *task) else { return Meaning::Other };
+    let members = task.members.first().and_then(|first| tasks.tasks.iter().find(|known| known.name == *first));
+    let params = task.params.iter().chain(members.into_iter().flat_map(|member| &member.params));
+    if word == "--" {
+        return Meaning::Rest;
+    }
+    let (name, joined) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+    for param in params {
+        let inverse =
+            param.inverse.as_ref().is_some_and(|inverse| name == format!("--{}", inverse.trim_start_matches("--")));
+        let long = name == format!("--{}", param.long);
+        let short = param.short.is_some_and(|short| word.starts_with(&format!("-{short}")) && !word.starts_with("--"));
+        let is_bool = param.kind == ParamKind::Bool;
+        if inverse || (long && (joined || is_bool)) || (short && (is_bool || word.len() > 2)) {
+            return Meaning::Flag;
+        }
+        if long || short {
+            return Meaning::WithValue;
+        }
+    }
+    if task.pos_arg.is_some() && !word.starts_with('-') { Meaning::Rest } else { Meaning::Other }
 }
 
 fn for_engine(values: &taskfile::params::Values) -> BTreeMap<Arc<str>, ParamValue> {

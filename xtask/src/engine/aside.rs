@@ -16,12 +16,15 @@ use crate::graph::TaskId;
 use crate::model::task::Action;
 use crate::model::{Diagnostic, Event, StopToken, Stream, Task};
 use crate::queue::Queue;
+use crate::store::logs::LogPlace;
 
-/// Runs the actions of a job on a thread of its own, and hears what it says.
-///
-/// # Errors
-/// An action failed, with what it wrote last.
-pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>, hear: &mut dyn FnMut(Message)) -> Result<(), Failure> {
+/// Runs the actions of a job on a thread of its own, and hears what it says. Gives the failure of an action, if there was
+/// one, and what was written last.
+pub(super) fn run(
+    job: &Job,
+    queue: &Arc<Queue<Message>>,
+    hear: &mut dyn FnMut(Message),
+) -> (Option<Failure>, Vec<String>) {
     let is_over = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -40,10 +43,10 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>, hear: &mut dyn FnMut(M
     });
     queue.drain().into_iter().for_each(hear);
     match result {
-        Ok(Ok(finished)) => finished.failure.map_or(Ok(()), |failure| Err(with_output(failure, &finished.tail))),
-        Ok(Err(failure)) => Err(failure),
+        Ok(Ok(finished)) => (finished.failure, finished.tail),
+        Ok(Err(failure)) => (Some(failure), Vec::new()),
         // `guarded` catches every panic.
-        Err(_) => Err(Failure::error(Diagnostic::error(format!("task `{}` broke", job.task.name)))),
+        Err(_) => (Some(Failure::error(Diagnostic::error(format!("task `{}` broke", job.task.name)))), Vec::new()),
     }
 }
 
@@ -84,7 +87,7 @@ pub fn clean(
     let job = Job {
         task: with_actions(task, vec![action.clone()]),
         stop: stop.clone(),
-        continues: true,
+        log: LogPlace::Nowhere,
         ..plain_job(project, id, scope, env)
     };
     let mut hear = |message| {
@@ -92,13 +95,6 @@ pub fn clean(
             show(stream, &line);
         }
     };
-    run(&job, &Arc::default(), &mut hear).map_err(|failure| failure.diagnostic)
-}
-
-/// With what it wrote last: the task itself was told long before, and its output with it.
-fn with_output(mut failure: Failure, tail: &[String]) -> Failure {
-    if !tail.is_empty() {
-        failure.diagnostic = failure.diagnostic.note(format!("its output:\n        {}", tail.join("\n        ")));
-    }
-    failure
+    let (failure, _) = run(&job, &Arc::default(), &mut hear);
+    failure.map_or(Ok(()), |failure| Err(failure.diagnostic))
 }

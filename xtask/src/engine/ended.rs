@@ -24,6 +24,9 @@ impl Run<'_> {
         if let Some(warning) = finished.leaky.clone() {
             self.emit(Event::Notice(Box::new(warning)));
         }
+        if finished.has_log {
+            self.logged.insert(id);
+        }
         if self.ended_as_told(id, &finished)? {
             return Ok(());
         }

@@ -115,7 +115,8 @@ impl Run<'_> {
         job.stop = StopToken::new();
         job.task = aside::with_actions(task, task.teardown.clone());
         let queue = self.shared_queue();
-        aside::run(&job, &queue, &mut |message| self.heard_late(message))
+        let (failure, tail) = aside::run(&job, &queue, &mut |message| self.heard_late(message));
+        failure.map_or(Ok(()), |failure| Err(with_output(failure, &tail)))
     }
 
     /// What comes during a teardown. Changes are told to the next round, too.
@@ -161,6 +162,14 @@ impl Run<'_> {
         self.project.db.add_run(&row, &self.history)?;
         self.project.db.commit()
     }
+}
+
+/// With what it wrote last: the task itself was told long before, and its output with it.
+fn with_output(mut failure: Failure, tail: &[String]) -> Failure {
+    if !tail.is_empty() {
+        failure.diagnostic = failure.diagnostic.note(format!("its output:\n        {}", tail.join("\n        ")));
+    }
+    failure
 }
 
 impl super::job::Finished {

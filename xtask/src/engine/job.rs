@@ -16,6 +16,7 @@ use crate::action::{ActionSet, Failure};
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Digest, Event, Reason, RepoPath, Steps, StopToken, Task};
 use crate::rebuild::Part;
+use crate::store::logs::LogPlace;
 use crate::store::{FileState, StatTuple};
 
 /// Everything that can wake the main thread.
@@ -55,8 +56,7 @@ pub(super) struct Job {
     pub secrets: Vec<String>,
     /// Targets to be verified and hashed after the last action.
     pub targets: Vec<(RepoPath, bool)>,
-    /// What is said comes behind what the task's log holds.
-    pub continues: bool,
+    pub log: LogPlace,
 }
 
 /// What was found out about the outside world before a verdict.

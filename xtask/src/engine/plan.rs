@@ -1,5 +1,6 @@
 //! What a run would do, without doing it: for dry runs, `list --status`, `explain`, `--frozen`. Same decisions as a run.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::start::{child_env, plain_job};
 use super::values::{self, Result_};
 use super::{Options, Project, probe};
 use crate::action::ActionSet;
-use crate::exec::environment::let_through;
+use crate::exec::environment::{Variables, let_through};
 use crate::graph::{self, Links, Selection, TaskId};
 use crate::model::task::{ActionKind, At, Condition};
 use crate::model::{Diagnostic, Diagnostics, Reason, Task, Verdict};
@@ -51,8 +52,7 @@ pub fn predict(project: &mut Project, selection: &Selection, options: &Options) 
     let plan = graph::closure(&graph, selection, options.single);
     project.files.next_epoch();
     let fetched = inputs::prefetch(project, &plan);
-    let mut predictor =
-        Predictor { project, options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
+    let mut predictor = Predictor::new(project, options);
     for id in plan {
         predictor.visit(id, fetched.get(&id));
     }
@@ -74,9 +74,16 @@ struct Predictor<'a> {
     results: HashMap<TaskId, Result_>,
     status: HashMap<TaskId, Status>,
     order: Vec<TaskId>,
+    /// What every task gets of our own environment.
+    let_through: OnceCell<Variables>,
 }
 
-impl Predictor<'_> {
+impl<'a> Predictor<'a> {
+    fn new(project: &'a mut Project, options: &'a Options) -> Self {
+        let (results, status) = (HashMap::new(), HashMap::new());
+        Self { project, options, results, status, order: Vec::new(), let_through: OnceCell::new() }
+    }
+
     fn visit(&mut self, id: TaskId, fetched: Option<&Arc<inputs::Inputs>>) {
         if self.status.contains_key(&id) {
             return;
@@ -227,7 +234,8 @@ impl Predictor<'_> {
             getargs,
         };
         let scope = scope::scope(&parts);
-        let env = child_env(self.project, &node.task, &scope, &let_through(&self.project.env, &[])).ok()?;
+        let through = self.let_through.get_or_init(|| let_through(&self.project.env, &[]));
+        let env = child_env(self.project, &node.task, &scope, through).ok()?;
         let previous = self.project.records.get(&*node.task.name).and_then(|record| record.success.as_ref());
         let job = Job {
             resources: values::resources(self.project, id, &self.results),
@@ -270,8 +278,7 @@ pub fn accept(project: &mut Project, tasks: &[TaskId]) -> Result<Vec<(Arc<str>, 
     let options = Options::default();
     let mut done = Vec::new();
     let plan = graph::closure(&graph, &Selection { tasks: tasks.to_vec() }, false);
-    let mut predictor =
-        Predictor { project, options: &options, results: HashMap::new(), status: HashMap::new(), order: Vec::new() };
+    let mut predictor = Predictor::new(project, &options);
     for id in plan {
         predictor.visit(id, None);
         if graph.task(id).is_group() || !tasks.contains(&id) {

@@ -132,6 +132,8 @@ pub(super) struct Run<'a> {
     pub(super) sights: HashMap<TaskId, Sighting>,
     /// Tasks that were up to date without a look at them.
     pub(super) untouched: HashSet<TaskId>,
+    /// Tasks whose log this run has begun.
+    pub(super) logged: HashSet<TaskId>,
     /// What every task gets of our own environment.
     pub(super) let_through: OnceCell<Variables>,
 }
@@ -209,6 +211,7 @@ impl<'a> Run<'a> {
             left: Vec::new(),
             sights: HashMap::new(),
             untouched: HashSet::new(),
+            logged: HashSet::new(),
             let_through: OnceCell::new(),
         }
     }

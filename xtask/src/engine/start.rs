@@ -19,6 +19,7 @@ use crate::exec::environment::{Own, Variables, child_environment, let_through, w
 use crate::graph::TaskId;
 use crate::model::{Diagnostic, Event, Outcome, RepoPath, Step, Steps, StopToken, Task, Verdict};
 use crate::rebuild::LastAttempt;
+use crate::store::logs::LogPlace;
 
 use super::ended::Ended;
 use super::run::{Run, file_time, guarded};
@@ -153,7 +154,8 @@ impl Run<'_> {
     }
 
     pub(super) fn teardown_job(&self, id: TaskId) -> Result<Job, Diagnostic> {
-        Ok(Job { continues: true, ..self.job(id, &[], &[])? })
+        let log = if self.logged.contains(&id) { LogPlace::Behind } else { LogPlace::Anew };
+        Ok(Job { log, ..self.job(id, &[], &[])? })
     }
 }
 
@@ -176,7 +178,7 @@ pub(super) fn plain_job(project: &Project, id: TaskId, scope: Value, env: Vec<(O
         inputs: Vec::new(),
         targets: Vec::new(),
         secrets: secrets(project, id),
-        continues: false,
+        log: LogPlace::Anew,
         task: project.graph.node(id).task.clone(),
     }
 }

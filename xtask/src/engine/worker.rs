@@ -39,7 +39,7 @@ pub(super) fn run(job: &Job, queue: &Arc<Queue<Message>>) -> Finished {
         queue: queue.clone(),
         secrets: job.secrets.clone(),
         tail: Mutex::default(),
-        log: Mutex::new(TaskLog::new(&job.root, &job.task.name, job.continues)),
+        log: Mutex::new(TaskLog::new(&job.root, &job.task.name, job.log)),
     };
     let mut done = Progress::default();
     let failure = attempts(job, &screen, &mut done, start).err();
@@ -177,10 +177,10 @@ fn one(job: &Job, screen: &Screen, action: &Action, done: &mut Progress, start: 
     if leaky && exit != Exit::Stopped {
         let warning = Diagnostic::warning(format!("task `{}` left processes behind; they were ended", job.task.name));
         let warning = warning.at(action.place.clone());
-        // What holds the output of the task would keep it from ending.
-        let helped = !job.task.teardown.is_empty();
+        // A task with a teardown may have some, but what holds its output would keep it from ending.
         let help = "send their output elsewhere, and they may run until the teardown: `… > FILE 2>&1 &`";
-        done.leaky = Some(if helped { warning.help(help) } else { warning });
+        let help = (!job.task.teardown.is_empty()).then(|| help.to_owned());
+        done.leaky = Some(warning.maybe_help(help));
     }
     if !exit.success() && !action.step.ignore_error {
         return Err(failed(job, action, &exit));

@@ -90,8 +90,8 @@ pub fn check_option(option: &str) -> Result<(), RemoteError> {
     if ALLOWED.contains(&name) { Ok(()) } else { Err(RemoteError::ForbiddenOption { option: option.to_owned() }) }
 }
 
-/// Program and arguments that copy, `compressed` on the way or not, to `operand` (`host:/path`, or an absolute path here) through the remote shell
-/// `shell`, if there is one.
+/// Program and arguments that copy, `compressed` on the way or not, to `operand` (`host:/path`, or an absolute path here)
+/// through the remote shell `shell`, if there is one.
 ///
 /// A file is never seen half under its final name: it is written aside and renamed, and all of them at the end.
 pub fn argv(
@@ -116,7 +116,8 @@ pub fn argv(
         argv.push("--checksum".into());
     }
     if compressed {
-        // Both sides agree on the best kind that they know (zstd since 3.2). The lowest level is the fastest on links that are worth it at all.
+        // Both sides agree on the best kind that they know (zstd since 3.2). The lowest level is the fastest on links that
+        // are worth it at all.
         argv.extend(["-z", "--compress-level=1"].map(OsString::from));
     }
     for filter in &spec.filters {

@@ -4,19 +4,29 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// Where the output of a task goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogPlace {
+    /// In the place of what an earlier run has left.
+    Anew,
+    /// Behind what this run has written.
+    Behind,
+    /// Into no file.
+    Nowhere,
+}
+
 /// The full output of one task, verbatim.
 pub struct TaskLog {
     path: PathBuf,
     file: Option<File>,
-    continues: bool,
+    place: LogPlace,
     failed: Option<String>,
 }
 
 impl TaskLog {
-    /// Names the log of `task` below the state folder of `root`; an old one is removed when the first byte comes, or
-    /// `continues`.
-    pub fn new(root: &Path, task: &str, continues: bool) -> Self {
-        Self { path: root.join(relative(task)), file: None, continues, failed: None }
+    /// Names the log of `task` below the state folder of `root`; it is opened when the first byte comes.
+    pub fn new(root: &Path, task: &str, place: LogPlace) -> Self {
+        Self { path: root.join(relative(task)), file: None, place, failed: None }
     }
 
     /// Whether anything was written.
@@ -38,12 +48,16 @@ pub fn relative(task: &str) -> String {
 
 impl Write for TaskLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.place == LogPlace::Nowhere {
+            return Ok(bytes.len());
+        }
         if self.file.is_none() {
             if let Some(dir) = self.path.parent() {
                 std::fs::create_dir_all(dir)?;
             }
             let mut options = File::options();
-            options.create(true).write(true).append(self.continues).truncate(!self.continues);
+            let is_behind = self.place == LogPlace::Behind;
+            options.create(true).write(true).append(is_behind).truncate(!is_behind);
             self.file = Some(options.open(&self.path)?);
         }
         let result = self.file.as_mut().map_or(Ok(0), |file| file.write(bytes));
